@@ -1,0 +1,1 @@
+"""Choice of a server: usable candidates and one picker per algorithm. Pure."""

@@ -1,0 +1,1 @@
+"""Text to model: lexer, parser, keyword tables, compiler. Pure: no socket, clock or randomness."""

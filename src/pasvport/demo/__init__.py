@@ -1,0 +1,1 @@
+"""Embedded FTP servers and the guided demonstration."""

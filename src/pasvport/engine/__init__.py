@@ -1,0 +1,1 @@
+"""Data plane: one epoll loop per worker process. Never imports asyncio or logging."""

@@ -1,0 +1,258 @@
+"""What happened and how things stand: session records, termination states, server states, the counters' layout.
+
+Everything here is a value or a table; workers write, the supervisor reads, `logformat` words it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from pasvport.model import Config, Proxy
+
+NO_SERVER = "<NOSRV>"
+NO_BACKEND = "<NONE>"
+
+
+class Culprit(StrEnum):
+    """First letter of the termination state: who ended the session (HAProxy manual, section 8.5)."""
+
+    NONE = "-"
+    CLIENT_ABORT = "C"
+    CLIENT_TIMEOUT = "c"
+    SERVER_ABORT = "S"
+    SERVER_TIMEOUT = "s"
+    PROXY = "P"
+    LOCAL = "L"
+    RESOURCE = "R"
+    INTERNAL = "I"
+    DOWN = "D"
+    UP = "U"
+    KILLED = "K"
+
+
+class Stage(StrEnum):
+    """Second letter: in which phase."""
+
+    NONE = "-"
+    REQUEST = "R"
+    QUEUE = "Q"
+    CONNECT = "C"
+    DATA = "D"
+    LAST = "L"
+
+
+@dataclass(slots=True)
+class SessionRecord:
+    """All that a log line may say of one session. Milliseconds; -1 = that stage was not reached.
+
+    `accepted` is seconds since the epoch. Addresses are text; ports are text too because HAProxy prints `unix`
+    listeners' ids in their place. `*_connections` are tcplog's actconn/feconn/beconn/srvconn.
+    """
+
+    accepted: float
+    client_address: str
+    client_port: str
+    frontend_address: str
+    frontend_port: str
+    frontend: str
+    listener: str
+    backend: str
+    server: str = NO_SERVER
+    source_address: str = "-"
+    source_port: str = "-"
+    server_address: str = "-"
+    server_port: str = "-"
+    handshake_time: int = 0
+    queue_time: int = -1
+    connect_time: int = -1
+    data_time: int = -1
+    total_time: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    culprit: Culprit = Culprit.NONE
+    stage: Stage = Stage.NONE
+    process_connections: int = 0
+    frontend_connections: int = 0
+    backend_connections: int = 0
+    server_connections: int = 0
+    retries: int = 0
+    redispatched: bool = False
+    server_queue: int = 0
+    backend_queue: int = 0
+    session_number: int = 0
+    unique_id: str = ""
+    in_progress: bool = False
+    """True for a line written at connect time (`option logasap`): times and sizes get a `+`."""
+
+    @property
+    def termination_state(self) -> str:
+        return self.culprit + self.stage
+
+    @property
+    def is_normal(self) -> bool:
+        """What `dontlog-normal` and `log-separate-errors` call a success: HAProxy manual, section 8.3.3."""
+        return self.culprit in (Culprit.NONE, Culprit.LOCAL) and not self.retries and not self.redispatched
+
+
+# --- server state -------------------------------------------------------------------------------------------------
+
+
+class Operation(IntEnum):
+    """`srv_op_state`."""
+
+    STOPPED = 0
+    STARTING = 1
+    RUNNING = 2
+    STOPPING = 3
+
+
+class Admin:
+    """Bits of `srv_admin_state`."""
+
+    FORCED_MAINT = 1
+    INHERITED_MAINT = 2
+    CONFIG_MAINT = 4
+    FORCED_DRAIN = 8
+    INHERITED_DRAIN = 16
+    RESOLUTION_MAINT = 32
+    MAINT = FORCED_MAINT | INHERITED_MAINT | CONFIG_MAINT | RESOLUTION_MAINT
+    DRAIN = FORCED_DRAIN | INHERITED_DRAIN
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """A server's state as the supervisor decided it; workers only obey.
+
+    `weight` is the user weight 0..256 (before slow start). `started` is the monotonic time in seconds at which the
+    server came up, for slow start; 0.0 = long ago, no ramp.
+    """
+
+    operation: Operation = Operation.RUNNING
+    admin: int = 0
+    weight: int = 1
+    started: float = 0.0
+    maxconn: int = 0
+
+    @property
+    def is_up(self) -> bool:
+        """May serve sessions that persistence sends to it (also while draining)."""
+        return self.operation is not Operation.STOPPED and not self.admin & Admin.MAINT
+
+    @property
+    def takes_new(self) -> bool:
+        """May be chosen by the balancing algorithm."""
+        return (
+            self.is_up and self.operation is not Operation.STOPPING and not self.admin & Admin.DRAIN and self.weight > 0
+        )
+
+
+# --- counters in shared memory ------------------------------------------------------------------------------------
+#
+# One mapping of signed 64-bit slots. Row-major by worker: worker w owns slots [w * width, (w + 1) * width).
+# A slot is written by its worker only; a reader sums the column (or takes the maximum, for *_max).
+# Names are those of `show stat` where it has one.
+
+PROCESS_COUNTERS = (
+    "cur",
+    "connections",
+    "sessions",
+    "bytes_out",
+    "spliced_bytes_out",
+    "dropped_logs",
+    "pipes_used",
+    "pipes_free",
+    "fd_exhausted",
+    "loop_turns",
+    "strangers_refused",
+)
+FRONTEND_COUNTERS = (
+    "scur",
+    "smax",
+    "stot",
+    "conn_tot",
+    "bin",
+    "bout",
+    "dcon",
+    "dses",
+    "ereq",
+    "eint",
+    "cli_abrt",
+    "srv_abrt",
+)
+LISTENER_COUNTERS = ("scur", "smax", "stot", "bin", "bout", "dcon", "dses")
+BACKEND_COUNTERS = (
+    "scur",
+    "smax",
+    "stot",
+    "bin",
+    "bout",
+    "qcur",
+    "qmax",
+    "econ",
+    "eresp",
+    "wretr",
+    "wredis",
+    "cli_abrt",
+    "srv_abrt",
+    "lbtot",
+    "connect",
+    "lastsess",
+    "queue_time",
+    "connect_time",
+    "total_time",
+    "queue_time_max",
+    "connect_time_max",
+    "total_time_max",
+    "eint",
+)
+SERVER_COUNTERS = BACKEND_COUNTERS
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where one object's counters begin, in slots from the start of a worker's column."""
+
+    base: int
+    names: tuple[str, ...]
+
+    def slot(self, name: str) -> int:
+        return self.base + self.names.index(name)
+
+
+class CounterLayout:
+    """Slots of every object of a configuration, the same in every process that holds the same Config.
+
+    Listener blocks are one per `Bind` (a port range shares one block).
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._next = 0
+        self.process = self._block(PROCESS_COUNTERS)
+        self.frontend: dict[int, Block] = {}
+        self.backend: dict[int, Block] = {}
+        self.listener: dict[tuple[int, int], Block] = {}
+        self.server: dict[tuple[int, int], Block] = {}
+        for proxy in config.proxies:
+            self._add(proxy)
+        self.width = -(-self._next // 8) * 8
+
+    def _block(self, names: tuple[str, ...]) -> Block:
+        # Blocks start on a cache line, so that two workers' columns never share one.
+        base = -(-self._next // 8) * 8
+        self._next = base + len(names)
+        return Block(base, names)
+
+    def _add(self, proxy: Proxy) -> None:
+        if proxy.is_frontend:
+            self.frontend[proxy.index] = self._block(FRONTEND_COUNTERS)
+            for number, _ in enumerate(proxy.binds):
+                self.listener[proxy.index, number] = self._block(LISTENER_COUNTERS)
+        if proxy.is_backend:
+            self.backend[proxy.index] = self._block(BACKEND_COUNTERS)
+            for number, _ in enumerate(proxy.servers):
+                self.server[proxy.index, number] = self._block(SERVER_COUNTERS)
+
+    def size(self, workers: int) -> int:
+        """Bytes of the whole mapping."""
+        return self.width * workers * 8

@@ -1,0 +1,1 @@
+"""Stick tables: keys, entries, counters, expiry, eviction. Pure."""

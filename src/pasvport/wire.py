@@ -1,0 +1,240 @@
+"""Messages between supervisor and worker: frozen values, framed with a four-byte length.
+
+Both ends are this package and share a UNIX stream socket; still, a worker talks to the outside and is not believed
+blindly: the decoder builds only the classes named in `_ALLOWED`, whatever the bytes say.
+Times in messages are seconds of the monotonic clock unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pasvport import address, model, record
+from pasvport.errors import WireError
+
+MAX_MESSAGE = 256 * 1024 * 1024
+_HEAD = struct.Struct("!I")
+
+
+# --- supervisor -> worker -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listening descriptor the worker inherited: for which bind of which proxy, on which port (0: no port)."""
+
+    proxy: int
+    bind: int
+    port: int
+    descriptor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """First message: everything a worker needs. Descriptor numbers are valid in the worker (inherited).
+
+    `counters` is the memfd of the shared counters; `logs` a datagram socket towards the journal for targets that are
+    streams or descriptors; `slots` maps (proxy, server, kind) to an eventfd semaphore, see engine.slots.
+    `states` holds the ServerState of every server as (proxy index, server index, state).
+    `epoch_offset` is time.time() - time.monotonic() at start-up.
+    """
+
+    config: model.Config
+    worker: int
+    workers: int
+    listeners: tuple[Listener, ...]
+    counters: int
+    logs: int
+    slots: tuple[tuple[str, int], ...]
+    states: tuple[tuple[int, int, record.ServerState], ...]
+    process_id: int
+    uid: int | None = None
+    gid: int | None = None
+    chroot: str | None = None
+    descriptor_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChanged:
+    """A server's state changed; `cause` is for on-marked-down/up: "down", "up" or ""."""
+
+    proxy: int
+    server: int
+    state: record.ServerState
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareEntry:
+    """A stick entry learnt by another worker (tables whose keys are not a function of the source address)."""
+
+    table: str
+    key: bytes
+    server_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoftStop:
+    """Serve no new client; leave when the last session ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class HardStop:
+    """Close every session now and exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseListeners:
+    """Another process serves these ports now (-sf): close the listening sockets."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseListeners:
+    """SIGTTOU: stop accepting; SIGTTIN resumes (`paused` False)."""
+
+    paused: bool
+
+
+# --- worker -> supervisor -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootFailed:
+    """The worker could not start, and would not if tried again; the text is for the operator."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """After SoftStop: no session is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedErrors:
+    """`observe layer4`: connection results towards a server since the last message.
+
+    `good` is True when a success came after the errors (which resets the count).
+    """
+
+    proxy: int
+    server: int
+    errors: int
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EntryLearnt:
+    """A stick entry stored here that other workers must know; see ShareEntry."""
+
+    table: str
+    key: bytes
+    server_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the operator should read, at a syslog level (0..7); said on stderr and in the global logs."""
+
+    level: int
+    text: str
+
+
+Message = (
+    Start
+    | ServerChanged
+    | ShareEntry
+    | SoftStop
+    | HardStop
+    | CloseListeners
+    | PauseListeners
+    | Ready
+    | BootFailed
+    | Drained
+    | ObservedErrors
+    | EntryLearnt
+    | Notice
+)
+
+_MODULES = {"pasvport.model": model, "pasvport.record": record, "pasvport.address": address}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds values of our own value modules and of this one, nothing else."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if module == __name__ and name in _MESSAGES:
+            return _MESSAGES[name]
+        found = getattr(_MODULES.get(module), name, None)
+        if isinstance(found, type) and found.__module__ == module:
+            return found
+        raise WireError(f"message names {module}.{name}, which is not part of the wire")
+
+
+_MESSAGES: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        Listener,
+        Start,
+        ServerChanged,
+        ShareEntry,
+        SoftStop,
+        HardStop,
+        CloseListeners,
+        PauseListeners,
+        Ready,
+        BootFailed,
+        Drained,
+        ObservedErrors,
+        EntryLearnt,
+        Notice,
+    )
+}
+
+
+def encode(message: Message) -> bytes:
+    """One framed message."""
+    body = pickle.dumps(message, protocol=5)
+    return _HEAD.pack(len(body)) + body
+
+
+def decode(body: bytes) -> Message:
+    """The value of one frame's body. Raises WireError for anything that is not one of ours."""
+    try:
+        value = _Unpickler(io.BytesIO(body)).load()
+    except WireError:
+        raise
+    except Exception as error:  # a damaged pickle may raise nearly anything; all of it means the same here
+        raise WireError(f"undecodable message: {error}") from error
+    if type(value).__name__ not in _MESSAGES:
+        raise WireError(f"not a message: {type(value).__name__}")
+    return value  # type: ignore[no-any-return]
+
+
+class Deframer:
+    """Incremental splitter: feed bytes as they come, iterate whole messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Yields every message completed by `data`. Raises WireError on a frame larger than MAX_MESSAGE."""
+        self._buffer += data
+        while len(self._buffer) >= _HEAD.size:
+            (length,) = _HEAD.unpack_from(self._buffer)
+            if length > MAX_MESSAGE:
+                raise WireError(f"frame of {length} bytes")
+            if len(self._buffer) < _HEAD.size + length:
+                return
+            body = bytes(self._buffer[_HEAD.size : _HEAD.size + length])
+            del self._buffer[: _HEAD.size + length]
+            yield decode(body)
