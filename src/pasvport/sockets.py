@@ -1,0 +1,228 @@
+"""Sockets: bind, listen, dial; the only home of setsockopt.
+
+Options set on a listening socket are inherited by what it accepts (Linux), so nothing is set per connection.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+import stat
+from pathlib import Path
+
+from pasvport.address import Endpoint, Family
+from pasvport.errors import ResourceError
+from pasvport.model import Bind, Global, Proxy, SocketOptions, UnixPermissions
+
+_IP_TRANSPARENT = 19
+_IPV6_TRANSPARENT = 75
+_IP_BIND_ADDRESS_NO_PORT = 24
+_IP_FREEBIND = 15
+_MAX_BACKLOG = 0x7FFFFFFF
+_DEFAULT_BACKLOG = 1024
+
+_FAMILIES = {
+    Family.IPV4: socket.AF_INET,
+    Family.IPV6: socket.AF_INET6,
+    Family.UNIX: socket.AF_UNIX,
+    Family.ABNS: socket.AF_UNIX,
+}
+
+
+def sockaddr(endpoint: Endpoint, port: int | None = None) -> tuple[str, int] | bytes | str:
+    """What bind() and connect() take for an endpoint (a `*` or empty host is any address)."""
+    if endpoint.family is Family.UNIX:
+        return endpoint.host
+    if endpoint.family is Family.ABNS:
+        # HAProxy pads abstract names with zeros to the full length of sun_path; both ends must agree.
+        return b"\0" + endpoint.host.encode().ljust(107, b"\0")
+    host = "" if endpoint.host == "*" else endpoint.host
+    return host, endpoint.port if port is None else port
+
+
+def address_family(endpoint: Endpoint) -> int:
+    """AF_INET, AF_INET6 or AF_UNIX. Raises ResourceError for an endpoint that start-up did not resolve."""
+    try:
+        return _FAMILIES[endpoint.family]
+    except KeyError:
+        raise ResourceError(f"{endpoint} has no address family") from None
+
+
+# --- listening ----------------------------------------------------------------------------------------------------
+
+
+def listen(bind: Bind, port: int, proxy: Proxy, settings: Global, *, reuse: bool) -> socket.socket:
+    """A non-blocking socket that listens on one port of `bind`, with every option of the line set.
+
+    `reuse` joins (or founds) a SO_REUSEPORT group. Raises ResourceError whose text is the operating system's.
+    """
+    if bind.endpoint.family is Family.FD:
+        return _adopt(int(bind.endpoint.host))
+    sock = socket.socket(address_family(bind.endpoint), socket.SOCK_STREAM)
+    try:
+        if sock.family == socket.AF_UNIX:
+            _bind_unix(sock, bind)
+        else:
+            _prepare(sock, bind, proxy, settings, reuse=reuse)
+            sock.bind(sockaddr(bind.endpoint, port))
+        sock.listen(_backlog(bind, proxy, settings))
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise ResourceError(f"cannot bind socket ({error.strerror})") from error
+    return sock
+
+
+def _backlog(bind: Bind, proxy: Proxy, settings: Global) -> int:
+    # HAProxy's order: the bind's own, else the larger of the limits; the kernel clips to net.core.somaxconn.
+    chosen = bind.backlog or proxy.maxconn or bind.maxconn or settings.maxconn or _DEFAULT_BACKLOG
+    return min(max(chosen, _DEFAULT_BACKLOG if not bind.backlog else 1), _MAX_BACKLOG)
+
+
+def _adopt(descriptor: int) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=os.dup(descriptor))
+    except OSError as error:
+        raise ResourceError(f"cannot use inherited descriptor {descriptor} ({error.strerror})") from error
+    sock.setblocking(False)
+    return sock
+
+
+def _prepare(sock: socket.socket, bind: Bind, proxy: Proxy, settings: Global, *, reuse: bool) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse and not settings.noreuseport:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if sock.family == socket.AF_INET6 and (bind.v6only or bind.v4v6):
+        # Said by neither word, net.ipv6.bindv6only decides, as it does for HAProxy.
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if bind.v6only else 0)
+    if bind.transparent:
+        _set_transparent(sock)
+    if bind.interface:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bind.interface.encode() + b"\0")
+    _set_stream_options(sock, proxy.client_options)
+    _set_bind_options(sock, bind.options)
+    _set_buffers(sock, settings.client_receive_buffer, settings.client_send_buffer)
+    if bind.defer_accept:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+    if bind.options.fast_open:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, _backlog(bind, proxy, settings))
+
+
+def _set_transparent(sock: socket.socket) -> None:
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+
+
+def _set_stream_options(sock: _socket.socket, options: SocketOptions) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # FTP's ABOR comes with an urgent byte; without this it would be cut out of the stream and lost in the relay.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    if not options.keepalive:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        (socket.TCP_KEEPCNT, options.keepalive_count),
+        (socket.TCP_KEEPIDLE, options.keepalive_idle),
+        (socket.TCP_KEEPINTVL, options.keepalive_interval),
+    ):
+        if value:
+            sock.setsockopt(socket.IPPROTO_TCP, name, value)
+
+
+def _set_bind_options(sock: _socket.socket, options: SocketOptions) -> None:
+    if options.mss:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, abs(options.mss))
+    if options.user_timeout:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, options.user_timeout)
+
+
+def _set_buffers(sock: _socket.socket, receive: int, send: int) -> None:
+    if receive:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    if send:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send)
+
+
+def _bind_unix(sock: socket.socket, bind: Bind) -> None:
+    if bind.endpoint.family is Family.ABNS:
+        sock.bind(sockaddr(bind.endpoint))
+        return
+    # Bound under another name and renamed, so that clients never meet a socket with the wrong permissions, nor none.
+    path = Path(bind.endpoint.host)
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    unlink_stale(temporary)
+    sock.bind(str(temporary))
+    _permit(temporary, bind.permissions)
+    temporary.rename(path)
+
+
+def _permit(path: Path, permissions: UnixPermissions) -> None:
+    if permissions.mode is not None:
+        path.chmod(permissions.mode)
+    if permissions.uid is not None or permissions.gid is not None:
+        uid = -1 if permissions.uid is None else permissions.uid
+        os.chown(path, uid, -1 if permissions.gid is None else permissions.gid)
+
+
+def unlink_stale(path: Path | str) -> None:
+    """Remove a left-over UNIX socket; anything that is not a socket, or not there, is left alone."""
+    try:
+        if stat.S_ISSOCK(Path(path).stat().st_mode):
+            Path(path).unlink()
+    except FileNotFoundError:
+        return
+
+
+# --- dialling -----------------------------------------------------------------------------------------------------
+
+
+def outgoing(family: int) -> _socket.socket:
+    """A non-blocking stream socket towards a server.
+
+    The C type, not its Python subclass: the data plane opens one per connection and needs none of the extras.
+    """
+    return _socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
+
+
+def prepare_outgoing(sock: _socket.socket, family: int, options: SocketOptions, settings: Global) -> None:
+    """Options of the server side; nothing that the configuration did not ask for but NODELAY and OOBINLINE."""
+    if family == socket.AF_UNIX:
+        return
+    _set_stream_options(sock, options)
+    _set_bind_options(sock, options)
+    _set_buffers(sock, settings.server_receive_buffer, settings.server_send_buffer)
+
+
+def bind_source(sock: _socket.socket, address: tuple[str, int], *, transparent: bool) -> None:
+    """Bind the local address (port 0: chosen at connect, so that the ephemeral range counts per destination).
+
+    `transparent` allows an address that is not ours (`usesrc`); that needs CAP_NET_ADMIN. Raises OSError.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    ipv6 = sock.family == socket.AF_INET6
+    if transparent:
+        if ipv6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+    if not address[1]:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+    sock.bind(address)
+
+
+def bind_interface(sock: _socket.socket, interface: str) -> None:
+    """SO_BINDTODEVICE. Raises OSError."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+
+
+def reset_on_close(sock: _socket.socket) -> None:
+    """Make close() send RST and forget unsent data (`option nolinger`, aborted sessions)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def borrow(descriptor: int) -> _socket.socket:
+    """A socket object over a descriptor that somebody else owns: detach() it when done, never close it."""
+    return _socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
