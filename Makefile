@@ -1,0 +1,43 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help install demo test check docs format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY) ## create .venv with the command .venv/bin/pasvport
+
+# The stamp is written last, so a set-up that was cut off starts again.
+$(READY): pyproject.toml
+	@.ci/system python
+	@test -x $(BIN)/python || "$$(.ci/system which-python)" -m venv $(VENV)
+	@echo "Installing pasvport and its tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: install ## three FTP servers behind the page's configuration, driven and checked
+	@$(BIN)/pasvport demo --once
+
+test: install ## everything: set-up of real servers and clients, linters, types, the whole suite
+	@.ci/system tests
+	@$(MAKE) --no-print-directory check
+	$(BIN)/pytest
+
+check: install ## linters and types only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: install ## let ruff put the code into its form
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+docs: install ## write the generated reference pages again
+	$(BIN)/python -m pasvport.config.reference docs/configuration.md
+
+clean: ## remove what set-up and tests made
+	rm -rf $(VENV) tests/.servers .mypy_cache .ruff_cache .pytest_cache .hypothesis

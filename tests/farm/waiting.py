@@ -1,0 +1,59 @@
+"""Waiting for facts with a deadline, instead of sleeping and hoping."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+PATIENCE = 20.0
+
+
+def until(fact: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+    """Ask again until `fact()` is true; its value, or AssertionError naming `what` when the deadline passes."""
+    deadline = time.monotonic() + patience
+    while not (value := fact()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {patience:.0f} s for {what}")
+        time.sleep(0.005)
+    return value
+
+
+def listening() -> set[tuple[str, int]]:
+    """Every IPv4 address and port in state LISTEN on this machine: looking leaves no trace in anybody's log."""
+    found = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state = line.split()[:4]
+        if state == "0A":
+            host, _, port = local.partition(":")
+            found.add((socket.inet_ntoa(struct.pack("=I", int(host, 16))), int(port, 16)))
+    return found
+
+
+def until_listening(host: str, port: int, alive: Callable[[], None], patience: float = PATIENCE) -> None:
+    """Wait until somebody listens there (or on 0.0.0.0); `alive` raises when waiting has become pointless."""
+
+    def ready() -> bool:
+        alive()
+        seen = listening()
+        return (host, port) in seen or ("0.0.0.0", port) in seen
+
+    until(ready, f"a listener on {host}:{port}", patience)
+
+
+def until_banner(host: str, port: int, alive: Callable[[], None], patience: float = PATIENCE) -> None:
+    """Wait until the FTP server there says 220."""
+
+    def greeted() -> bool:
+        alive()
+        try:
+            with socket.create_connection((host, port), timeout=patience) as control:
+                return control.recv(3) == b"220"
+        except ConnectionError:
+            return False
+
+    until(greeted, f"the banner of {host}:{port}", patience)
