@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pasvport.config.syntax import Line, Word
 from pasvport.model import Origin
+
+_SHOWN_WIDTH = 80
 
 
 class Severity(StrEnum):
@@ -42,9 +46,14 @@ class Diagnostic:
 
 @dataclass(slots=True)
 class Diagnostics:
-    """Everything found so far, in order."""
+    """Everything found so far, in order. `aborted` after an error that ends the reading of all files at once."""
 
     found: list[Diagnostic] = field(default_factory=list)
+    aborted: bool = False
+
+    def record(self, diagnostic: Diagnostic) -> None:
+        """Record a message that was put together elsewhere."""
+        self.found.append(diagnostic)
 
     def add(
         self,
@@ -85,3 +94,111 @@ class Diagnostics:
     @property
     def has_warnings(self) -> bool:
         return any(entry.severity is Severity.WARNING for entry in self.found)
+
+    def summarise_file(self, file: str, since: int) -> None:
+        """Say that `file` has errors, when an alert was recorded at index `since` or later."""
+        if any(entry.severity is Severity.ALERT for entry in self.found[since:]):
+            self.add(Severity.ALERT, None, f"Error(s) found in configuration file : {file}")
+
+    def summarise(self) -> None:
+        """Say that the whole configuration is refused, when it is; not after an abort, as HAProxy stops before that."""
+        if self.has_alerts and not self.aborted:
+            self.add(Severity.ALERT, None, "Fatal errors found in configuration.")
+
+
+# --- suggestions --------------------------------------------------------------------------------------------------
+
+
+def _transitions(word: str) -> Counter[tuple[str, str]]:
+    """How often each kind of character follows another: letters without case, all digits alike, all others alike."""
+    kinds = ["9" if c.isdigit() else c if c.isalpha() else "-" for c in word.lower()]
+    return Counter(zip(["^", *kinds], [*kinds, "$"], strict=True))
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word with the most character transitions in common, None when all are too far away.
+
+    The limits are those by which HAProxy says `did you mean`: a distance of at most twice the shorter word's length.
+    """
+    wanted = _transitions(word)
+    best, best_distance = None, 2 * len(word)
+    for candidate in known:
+        have = _transitions(candidate)
+        distance = (wanted - have).total() + (have - wanted).total()
+        if distance <= 2 * len(candidate) and (
+            distance < best_distance or (best is None and distance == best_distance)
+        ):
+            best, best_distance = candidate, distance
+    return best
+
+
+# --- showing ------------------------------------------------------------------------------------------------------
+
+
+def excerpt(text: str, position: int, width: int = _SHOWN_WIDTH) -> tuple[str, int]:
+    """`text` cut to about `width` printable characters round `position`, and where that position then stands."""
+    shift = 0 if position < width else position - width // 2
+    shown = "".join(character if character.isprintable() else "?" for character in text[shift:])
+    if shift:
+        shown = "..." + shown[3:]
+    if len(shown) > width and shift:
+        shown = shown[: width - 3] + "..."
+    return shown[:width], position - shift
+
+
+def _pointer(entry: Diagnostic) -> Iterator[str]:
+    """The source line, and below it a caret under the first character of the word and tildes under the others."""
+    source = entry.source.replace("\t", " ")
+    text = source.lstrip()
+    shown, place = excerpt(text, entry.column - 1 - (len(source) - len(text)))
+    width = max(1, min(entry.width, len(shown) - place))
+    yield f"  {shown}"
+    yield f"  {' ' * place}^{'~' * (width - 1)}"
+
+
+def _label(severity: Severity, pid: int) -> str:
+    return f"[{severity}]".ljust(10) + f" ({pid}) : "
+
+
+def _message(entry: Diagnostic) -> str:
+    text = entry.text
+    if entry.suggestion:
+        text = f"{text.removesuffix('.')}; did you mean '{entry.suggestion}' maybe ?"
+    return entry.form.format(origin=entry.origin, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who speaks: the process and its program, for the label of each message and the preamble before the first."""
+
+    pid: int
+    program: str
+    version: str
+    executable: str
+
+
+def render(diagnostics: Diagnostics, speaker: Speaker) -> str:
+    """All messages as HAProxy writes them to stderr, "" when there are none.
+
+    Two NOTICE lines that name the program come before the first warning or alert. A message that blames a word shows
+    its line with the word under a caret.
+    """
+    lines: list[str] = []
+    introduced = False
+    for entry in diagnostics.found:
+        if not introduced and entry.severity is not Severity.NOTICE:
+            lines += preamble(speaker)
+            introduced = True
+        lines.append(_label(entry.severity, speaker.pid) + _message(entry))
+        if entry.column:
+            lines += _pointer(entry)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def preamble(speaker: Speaker) -> list[str]:
+    """The two lines that go before a program's first complaint."""
+    label = _label(Severity.NOTICE, speaker.pid)
+    return [
+        f"{label}{speaker.program} version is {speaker.version}",
+        f"{label}path to executable is {speaker.executable}",
+    ]
