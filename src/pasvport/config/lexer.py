@@ -268,7 +268,7 @@ def until_empty(words: list[Word]) -> tuple[Word, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Lexed:
-    """A non-empty line; `words` has all its words, with the empty ones and what follows them (directives look there)."""
+    """A non-empty line; `words` has all its words, also the empty ones and those behind (for directives)."""
 
     line: Line
     words: tuple[Word, ...]
