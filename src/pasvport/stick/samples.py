@@ -1,0 +1,271 @@
+"""Samples: what an expression's fetch takes from a connection and its converters make of it.
+
+Only what needs nothing but the addresses is known here: the address and port fetches, constants, and converters that
+are functions of their input. Source: configuration manual, 7.3.2 (internal states), 7.3.3 (layer 4), 7.3.1.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pasvport.errors import ConfigError
+from pasvport.model import Converter, Expression
+
+if TYPE_CHECKING:
+    from pasvport.stick.keys import Endpoints
+
+_INT64 = 1 << 63
+
+
+class Kind(Enum):
+    """Type of a sample; addresses are packed, 4 or 16 bytes."""
+
+    ADDRESS = "address"
+    INTEGER = "integer"
+    STRING = "string"
+    BINARY = "binary"
+
+
+Value = bytes | int
+Sample = Callable[["Endpoints"], Value | None]
+Step = Callable[[Value], Value | None]
+
+
+def compile_expression(expression: Expression) -> tuple[Kind, Sample]:
+    """The type of an expression's result and the function that finds it (None: no sample).
+
+    Raises ConfigError for an unknown fetch or converter, wrong arguments, or types that do not fit.
+    """
+    kind, sample = _fetch(expression)
+    for converter in expression.converters:
+        kind, step = _converter(converter, kind)
+        sample = partial(_then, sample, step)
+    return kind, sample
+
+
+def _then(sample: Sample, step: Step, ends: Endpoints) -> Value | None:
+    value = sample(ends)
+    return None if value is None else step(value)
+
+
+# --- fetches ------------------------------------------------------------------------------------------------------
+
+
+def _source(ends: Endpoints) -> Value | None:
+    return ends.source or None
+
+
+def _destination(ends: Endpoints) -> Value | None:
+    return ends.destination or None
+
+
+def _source_port(ends: Endpoints) -> Value | None:
+    return ends.source_port if ends.source else None
+
+
+def _destination_port(ends: Endpoints) -> Value | None:
+    return ends.destination_port if ends.destination else None
+
+
+_FETCHES: dict[str, tuple[Kind, Sample]] = {
+    prefix + name: found
+    for prefix in ("", "fc_")
+    for name, found in {
+        "src": (Kind.ADDRESS, _source),
+        "dst": (Kind.ADDRESS, _destination),
+        "src_port": (Kind.INTEGER, _source_port),
+        "dst_port": (Kind.INTEGER, _destination_port),
+    }.items()
+}
+
+
+def _constant(value: Value, _ends: Endpoints) -> Value:
+    return value
+
+
+def _boolean(text: str) -> int:
+    values = {"true": 1, "1": 1, "false": 0, "0": 0}
+    if text not in values:
+        raise ValueError(text)
+    return values[text]
+
+
+def _text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _v4(text: str) -> bytes:
+    return ipaddress.IPv4Address(text).packed
+
+
+def _v6(text: str) -> bytes:
+    return ipaddress.IPv6Address(text).packed
+
+
+_CONSTANTS: dict[str, tuple[Kind, Callable[[str], Value]]] = {
+    "int": (Kind.INTEGER, int),
+    "bool": (Kind.INTEGER, _boolean),
+    "str": (Kind.STRING, _text),
+    "bin": (Kind.BINARY, bytes.fromhex),
+    "ipv4": (Kind.ADDRESS, _v4),
+    "ipv6": (Kind.ADDRESS, _v6),
+}
+
+
+def _fetch(expression: Expression) -> tuple[Kind, Sample]:
+    name, args = expression.fetch, expression.args
+    if name in _FETCHES:
+        if args:
+            raise ConfigError(f"fetch method '{name}' takes no argument")
+        return _FETCHES[name]
+    if name in ("always_true", "always_false"):
+        return Kind.INTEGER, partial(_constant, int(name == "always_true"))
+    if name not in _CONSTANTS:
+        raise ConfigError(f"fetch method '{name}' is not supported yet for keys")
+    kind, parse = _CONSTANTS[name]
+    try:
+        (text,) = args
+        value = parse(text)
+    except ValueError:
+        raise ConfigError(f"invalid argument in '{expression.text}'") from None
+    return kind, partial(_constant, value)
+
+
+# --- converters ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """What a converter takes and gives (None: what it was given), and how its arguments make it."""
+
+    takes: tuple[Kind, ...]
+    gives: Kind
+    make: Callable[[tuple[str, ...]], Step]
+
+
+def _converter(converter: Converter, kind: Kind) -> tuple[Kind, Step]:
+    known = _CONVERTERS.get(converter.name)
+    if known is None:
+        raise ConfigError(f"converter '{converter.name}' is not supported yet for keys")
+    if kind not in known.takes:
+        raise ConfigError(f"converter '{converter.name}' cannot be applied to {kind.value} values")
+    try:
+        return known.gives, known.make(converter.args)
+    except ValueError:
+        raise ConfigError(f"invalid arguments for converter '{converter.name}'") from None
+
+
+def _mask(text: str, bits: int) -> int:
+    """A mask written as a prefix length or as an address."""
+    if text.isdigit():
+        length = int(text)
+        if length > bits:
+            raise ValueError(text)
+        return (1 << bits) - (1 << (bits - length))
+    parse = ipaddress.IPv4Address if bits == 32 else ipaddress.IPv6Address
+    return int(parse(text))
+
+
+def _ipmask(args: tuple[str, ...]) -> Step:
+    if not 1 <= len(args) <= 2:
+        raise ValueError
+    v4 = _mask(args[0], 32)
+    v6 = _mask(args[1], 128) if len(args) == 2 else None
+    return partial(_masked, v4, v6)
+
+
+def _masked(v4: int, v6: int | None, value: Value) -> Value | None:
+    packed = value if isinstance(value, bytes) else b""
+    if len(packed) == 4:
+        return (int.from_bytes(packed, "big") & v4).to_bytes(4, "big")
+    if v6 is None:
+        return None
+    return (int.from_bytes(packed, "big") & v6).to_bytes(16, "big")
+
+
+def _wrapped(number: int) -> int:
+    """64-bit signed arithmetic."""
+    return (number + _INT64) % (2 * _INT64) - _INT64
+
+
+def _saturated(number: int) -> int:
+    return max(-_INT64, min(_INT64 - 1, number))
+
+
+def _quotient(one: int, other: int) -> int:
+    """C's division: towards zero; by zero gives the largest number."""
+    if not other:
+        return _INT64 - 1
+    whole = abs(one) // abs(other)
+    return whole if (one < 0) == (other < 0) else -whole
+
+
+def _remainder(one: int, other: int) -> int:
+    return one - other * _quotient(one, other) if other else 0
+
+
+_BINARY: dict[str, Callable[[int, int], int]] = {
+    "add": lambda a, b: _saturated(a + b),
+    "sub": lambda a, b: _saturated(a - b),
+    "mul": lambda a, b: _saturated(a * b),
+    "div": _quotient,
+    "mod": _remainder,
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+}
+
+_UNARY: dict[str, Callable[[int], int]] = {
+    "neg": lambda a: _wrapped(-a),
+    "not": lambda a: int(not a),
+    "cpl": lambda a: ~a,
+    "bool": lambda a: int(bool(a)),
+    "even": lambda a: int(a % 2 == 0),
+    "odd": lambda a: a % 2,
+}
+
+
+def _calculation(operation: Callable[[int, int], int], args: tuple[str, ...]) -> Step:
+    (text,) = args
+    operand = int(text)
+    return lambda value: operation(value, operand) if isinstance(value, int) else None
+
+
+def _plain(operation: Callable[[int], int], args: tuple[str, ...]) -> Step:
+    _none_of(args)
+    return lambda value: operation(value) if isinstance(value, int) else None
+
+
+def _none_of(args: Sequence[str]) -> None:
+    if args:
+        raise ValueError(args)
+
+
+def _on_bytes(operation: Callable[[bytes], Value], args: tuple[str, ...]) -> Step:
+    _none_of(args)
+    return lambda value: operation(value) if isinstance(value, bytes) else None
+
+
+def _crc32(args: tuple[str, ...]) -> Step:
+    if args not in ((), ("0",)):
+        raise ConfigError("converter 'crc32' is supported without its avalanche argument only")
+    return _on_bytes(zlib.crc32, ())
+
+
+_BYTES = (Kind.STRING, Kind.BINARY)
+_CONVERTERS: dict[str, _Conversion] = {
+    "ipmask": _Conversion((Kind.ADDRESS,), Kind.ADDRESS, _ipmask),
+    **{n: _Conversion((Kind.INTEGER,), Kind.INTEGER, partial(_calculation, f)) for n, f in _BINARY.items()},
+    **{n: _Conversion((Kind.INTEGER,), Kind.INTEGER, partial(_plain, f)) for n, f in _UNARY.items()},
+    "lower": _Conversion((Kind.STRING,), Kind.STRING, partial(_on_bytes, bytes.lower)),
+    "upper": _Conversion((Kind.STRING,), Kind.STRING, partial(_on_bytes, bytes.upper)),
+    "length": _Conversion(_BYTES, Kind.INTEGER, partial(_on_bytes, len)),
+    "hex": _Conversion((Kind.BINARY,), Kind.STRING, partial(_on_bytes, lambda data: data.hex().upper().encode())),
+    "crc32": _Conversion(_BYTES, Kind.INTEGER, _crc32),
+}
