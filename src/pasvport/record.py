@@ -84,6 +84,15 @@ class SessionRecord:
     unique_id: str = ""
     in_progress: bool = False
     """True for a line written at connect time (`option logasap`): times and sizes get a `+`."""
+    logged: bool = False
+    """The session's one line was written already (at accept or at connect)."""
+    log_number: int = 0
+    tls_version: str = ""
+    """Of the client's connection; empty when TLS does not end here."""
+    tls_cipher: str = ""
+    handshake_error: str = ""
+    """What went wrong before the session began (PROXY header, TLS); `error-log-format` may name it."""
+    handshake_error_code: int = 0
 
     @property
     def termination_state(self) -> str:
@@ -92,7 +101,9 @@ class SessionRecord:
     @property
     def is_normal(self) -> bool:
         """What `dontlog-normal` and `log-separate-errors` call a success: HAProxy manual, section 8.3.3."""
-        return self.culprit in (Culprit.NONE, Culprit.LOCAL) and not self.retries and not self.redispatched
+        if self.redispatched or self.culprit not in (Culprit.NONE, Culprit.LOCAL):
+            return False
+        return self.culprit is Culprit.LOCAL or not self.retries
 
 
 # --- server state -------------------------------------------------------------------------------------------------
@@ -163,8 +174,13 @@ PROCESS_COUNTERS = (
     "pipes_used",
     "pipes_free",
     "fd_exhausted",
-    "loop_turns",
     "strangers_refused",
+    "conn_rate_tick",
+    "conn_rate_cur",
+    "conn_rate_prev",
+    "sess_rate_tick",
+    "sess_rate_cur",
+    "sess_rate_prev",
 )
 FRONTEND_COUNTERS = (
     "scur",
@@ -179,6 +195,9 @@ FRONTEND_COUNTERS = (
     "eint",
     "cli_abrt",
     "srv_abrt",
+    "sess_rate_tick",
+    "sess_rate_cur",
+    "sess_rate_prev",
 )
 LISTENER_COUNTERS = ("scur", "smax", "stot", "bin", "bout", "dcon", "dses")
 BACKEND_COUNTERS = (

@@ -1,0 +1,232 @@
+"""The worker's side of logs: a record becomes lines, lines become datagrams. Nothing here ever waits.
+
+UDP and UNIX datagram targets are sent to directly; streams and descriptors may block, so their lines go as one
+datagram (two bytes of target number, then the line) to the supervisor's journal. What cannot be sent at once is
+dropped and counted. Source: HAProxy manual, sections 4.2 (`log`, `option dontlognull` ...) and 8.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+
+from pasvport.logformat import (
+    CONNECT_FORMAT,
+    CONNECT_UNIX_FORMAT,
+    EMBRYONIC_PREFIX,
+    Renderer,
+    compile_format,
+)
+from pasvport.logformat.escape import one_line, to_bytes
+from pasvport.logformat.syslog import (
+    ERR,
+    INFO,
+    NO_STRUCTURED_DATA,
+    Framing,
+    Sampler,
+    Sender,
+    is_stream,
+    stream_key,
+    stream_targets,
+)
+from pasvport.model import Config, LogFormat, LogTarget, Proxy
+from pasvport.record import SessionRecord
+from pasvport.sockets import address_family, sockaddr
+
+TARGET_NUMBER = struct.Struct("!H")
+
+Send = Callable[[bytes], object]
+
+
+class Outlet:
+    """One target as one proxy uses it: filter, sample, frame, send."""
+
+    __slots__ = ("_dropped", "_framing", "_sampler", "_send", "level", "wants_structured")
+
+    def __init__(self, target: LogTarget, sender: Sender, send: Send, dropped: Callable[[], None]) -> None:
+        self.level = target.level
+        self.wants_structured = target.format is LogFormat.RFC5424
+        self._framing = Framing(target, sender)
+        self._sampler = Sampler(target) if target.sample_size else None
+        self._send = send
+        self._dropped = dropped
+
+    def write(self, level: int, body: bytes, now: float, structured: bytes = NO_STRUCTURED_DATA) -> None:
+        """Send one message if this target wants it; drop it if that cannot be done at once."""
+        if level > self.level or (self._sampler is not None and not self._sampler.take()):
+            return
+        try:
+            self._send(self._framing.frame(level, body, now, structured))
+        except OSError:
+            self._dropped()
+
+
+class ProxyLogger:
+    """What one frontend says about its sessions. The engine fills a record and calls; policies are decided here.
+
+    `needs` names the attributes of a record that some format reads; others need not be filled.
+    """
+
+    def __init__(
+        self, proxy: Proxy, outlets: Sequence[Outlet], hostname: str, process_id: int, clock: Callable[[], float]
+    ) -> None:
+        def compiled(text: str | None) -> Renderer | None:
+            return compile_format(text, hostname=hostname, process_id=process_id) if text is not None else None
+
+        logging = proxy.logging
+        self._policy = logging
+        self._outlets = tuple(outlets)
+        self._clock = clock
+        self._lines = 0
+        self._format = compiled(logging.format) if outlets else None
+        self._error_format = compiled(logging.error_format) if outlets else None
+        self._structured = (
+            compiled(logging.structured_data) if any(outlet.wants_structured for outlet in outlets) else None
+        )
+        self._connect = compile_format(CONNECT_FORMAT)
+        self._connect_unix = compile_format(CONNECT_UNIX_FORMAT)
+        self._embryonic = compile_format(EMBRYONIC_PREFIX)
+        self.needs = self._all_needs()
+        self.at_accept = bool(outlets) and self._format is None
+        self.at_connect = self._format is not None and (logging.logasap or not self._format.needs_end)
+
+    def session_started(self, record: SessionRecord) -> None:
+        """A client was accepted: the `Connect from` line of frontends without a format."""
+        if self.at_accept:
+            renderer = self._connect_unix if record.client_address == "unix" else self._connect
+            self._write(INFO, renderer, record)
+
+    def session_connected(self, record: SessionRecord) -> None:
+        """The server is connected: the line of `option logasap`, or of a format that says nothing of the end.
+
+        `option dontlognull` has no say here, as in HAProxy; marks the record as logged.
+        """
+        if self.at_connect and not record.logged:
+            self._session(record)
+
+    def session_ended(self, record: SessionRecord) -> None:
+        """The session is over: its line, unless it was written before or `option dontlognull` forbids it.
+
+        HAProxy calls a session null when its client sent nothing, whatever the server sent.
+        """
+        if self._format is None or record.logged or (self._policy.dontlognull and not record.bytes_in):
+            return
+        self._session(record)
+
+    def embryonic_failed(self, record: SessionRecord, message: str, *, empty: bool = False) -> None:
+        """A connection failed before it became a session (`empty`: the client said nothing at all).
+
+        Only frontends with a format say so; `error-log-format` replaces the usual line.
+        """
+        if self._format is None or (empty and self._policy.dontlognull):
+            return
+        level = ERR if self._policy.separate_errors else INFO
+        record.handshake_error = message
+        if self._error_format is not None:
+            self._write(level, self._error_format, record)
+            return
+        self._send(level, one_line(f"{self._embryonic(record)}/{record.listener}: {message}"), record)
+
+    def _session(self, record: SessionRecord) -> None:
+        assert self._format is not None
+        policy = self._policy
+        normal = record.is_normal
+        record.logged = True
+        if normal and policy.dontlog_normal:
+            return
+        record.in_progress = policy.logasap
+        self._write(ERR if policy.separate_errors and not normal else INFO, self._format, record)
+
+    def _write(self, level: int, renderer: Renderer, record: SessionRecord) -> None:
+        record.log_number = self._lines
+        self._send(level, to_bytes(renderer(record)), record)
+
+    def _send(self, level: int, body: bytes, record: SessionRecord) -> None:
+        self._lines += 1
+        structured = to_bytes(self._structured(record)) if self._structured is not None else NO_STRUCTURED_DATA
+        now = self._clock()
+        for outlet in self._outlets:
+            outlet.write(level, body, now, structured)
+
+    def _all_needs(self) -> frozenset[str]:
+        used = (self._format or self._connect, self._error_format, self._structured)
+        return frozenset().union(*(renderer.needs for renderer in used if renderer)) if self._outlets else frozenset()
+
+
+class Logger:
+    """Every log target of a worker. `log_channel` is the worker's end of the journal's socket (datagrams; borrowed).
+
+    `dropped` is called once per line that could not be sent. Sockets open here, so before privileges are dropped and
+    before a chroot; a UNIX path is looked up when a line is sent, as HAProxy does.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        process_id: int,
+        log_channel: int,
+        dropped: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._process_id = process_id
+        self._hostname = socket.gethostname()
+        self._settings = config.settings
+        self._dropped = dropped
+        self._clock = clock
+        self._streams = {target: number for number, target in enumerate(stream_targets(config))}
+        self._channel = socket.socket(fileno=log_channel) if self._streams else None
+        self._sockets: dict[int, socket.socket] = {}
+        self._process_outlets = self._outlets(config.settings.log_targets, config.settings.log_tag)
+
+    def for_proxy(self, proxy: Proxy) -> ProxyLogger:
+        """The logger of one proxy. Raises ConfigError when a format does not compile (the compiler has checked)."""
+        tag = proxy.logging.tag or self._settings.log_tag
+        outlets = self._outlets(proxy.logging.targets, tag)
+        return ProxyLogger(proxy, outlets, self._hostname, self._process_id, self._clock)
+
+    def say(self, level: int, text: str) -> None:
+        """A message of the process itself to the global targets; `level` is a syslog level, 0..7."""
+        body = one_line(text)
+        now = self._clock()
+        for outlet in self._process_outlets:
+            outlet.write(level, body, now)
+
+    def close(self) -> None:
+        """Close the sockets opened here; the channel stays open for its owner."""
+        if self._channel is not None:
+            self._channel.detach()
+            self._channel = None
+        for opened in self._sockets.values():
+            opened.close()
+        self._sockets.clear()
+
+    def _outlets(self, targets: Sequence[LogTarget], tag: str) -> list[Outlet]:
+        sender = Sender(tag, self._process_id, self._told_hostname())
+        return [Outlet(target, sender, self._sender_to(target), self._dropped) for target in targets]
+
+    def _told_hostname(self) -> str | None:
+        # `log-send-hostname` without an argument is stored as "": this machine's own name.
+        told = self._settings.log_send_hostname
+        return self._hostname if told == "" else told
+
+    def _sender_to(self, target: LogTarget) -> Send:
+        if is_stream(target):
+            return self._through_channel(self._streams[stream_key(target)])
+        assert target.endpoint is not None
+        address = sockaddr(target.endpoint)
+        sendto = self._socket(address_family(target.endpoint)).sendto
+        return lambda line: sendto(line, socket.MSG_DONTWAIT, address)
+
+    def _through_channel(self, number: int) -> Send:
+        head = TARGET_NUMBER.pack(number)
+        assert self._channel is not None
+        send = self._channel.send
+        return lambda line: send(head + line, socket.MSG_DONTWAIT)
+
+    def _socket(self, family: int) -> socket.socket:
+        if family not in self._sockets:
+            self._sockets[family] = socket.socket(family, socket.SOCK_DGRAM)
+        return self._sockets[family]

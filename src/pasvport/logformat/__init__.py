@@ -1,0 +1,19 @@
+"""How a session is worded and how a syslog line is framed: log-format strings and the eight frames of HAProxy. Pure."""
+
+from pasvport.logformat.renderer import (
+    CONNECT_FORMAT,
+    CONNECT_UNIX_FORMAT,
+    EMBRYONIC_PREFIX,
+    TCPLOG_FORMAT,
+    Renderer,
+    compile_format,
+)
+
+__all__ = [
+    "CONNECT_FORMAT",
+    "CONNECT_UNIX_FORMAT",
+    "EMBRYONIC_PREFIX",
+    "TCPLOG_FORMAT",
+    "Renderer",
+    "compile_format",
+]

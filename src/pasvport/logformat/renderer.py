@@ -1,0 +1,126 @@
+"""From a log-format string to one callable: everything is decided once, a record is only read and worded."""
+
+from __future__ import annotations
+
+from pasvport.errors import ConfigError
+from pasvport.logformat.aliases import ALIASES, EMPTY_ALIASES, HOSTNAME, PROCESS_ID, unsupported_reason
+from pasvport.logformat.escape import escape_text
+from pasvport.logformat.fetches import compile_expression
+from pasvport.logformat.items import Flags, Kind, Read, constant, flagged
+from pasvport.logformat.scanner import Literal, Part, Sample, Variable, scan
+from pasvport.record import SessionRecord
+
+TCPLOG_FORMAT = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"
+"""`option tcplog` (HAProxy manual, section 8.2.2)."""
+
+CONNECT_FORMAT = "Connect from %ci:%cp to %fi:%fp (%f/TCP)"
+"""What is said at accept when a frontend has no format of its own."""
+
+CONNECT_UNIX_FORMAT = "Connect to unix:%fp (%f/TCP)"
+"""The same for a client of a UNIX socket, who has no address."""
+
+EMBRYONIC_PREFIX = "%ci:%cp [%t] %f"
+"""A connection that failed before it became a session is said as this, `/LISTENER: MESSAGE`."""
+
+
+class Renderer:
+    """A compiled format: `renderer(record)` is one line without its end.
+
+    `needs`: attributes of the record it reads; what nobody needs must not be computed. `needs_end`: something in it is
+    known only when the session ends; otherwise the line is written once the server is connected.
+    Values (never the format's own text) have control characters, `"` and `#` escaped as `#XX`.
+    """
+
+    __slots__ = ("_pieces", "_readers", "_template", "needs", "needs_end")
+
+    def __init__(self, pieces: list[str | Read], needs: frozenset[str], needs_end: bool) -> None:
+        self._pieces = tuple(pieces)
+        self._readers = tuple(piece for piece in pieces if not isinstance(piece, str))
+        self._template = "".join(piece.replace("%", "%%") if isinstance(piece, str) else "%s" for piece in pieces)
+        self.needs = needs
+        self.needs_end = needs_end
+
+    def __call__(self, record: SessionRecord) -> str:
+        line = self._template % tuple([read(record) for read in self._readers])
+        # Nearly every line is clean, and one look at the whole costs less than a look at each value.
+        return line if line.isascii() and line.isprintable() else self._escaped(record)
+
+    def _escaped(self, record: SessionRecord) -> str:
+        return "".join(
+            piece if isinstance(piece, str) else _escaped_value(str(piece(record))) for piece in self._pieces
+        )
+
+
+def compile_format(text: str, *, hostname: str = "-", process_id: int = 0, mandatory: bool = True) -> Renderer:
+    """The renderer of a log-format string; `hostname` and `process_id` are what %H and %pid say.
+
+    `mandatory` prints `-` for an empty value; unique ids (False) print nothing. Raises ConfigError for whatever
+    HAProxy 2.6 refuses in TCP mode (it says "failed to parse log-format : ..."), and for fetches not supported yet.
+    """
+    compiler = _Compiler(hostname, process_id, mandatory)
+    _must_be_writable(text)
+    for part in scan(text):
+        compiler.add(part)
+    return Renderer(compiler.pieces, frozenset(compiler.needs), compiler.needs_end)
+
+
+class _Compiler:
+    """Collects pieces; `%{+X}o` changes the flags of everything after it."""
+
+    def __init__(self, hostname: str, process_id: int, mandatory: bool) -> None:
+        self.pieces: list[str | Read] = []
+        self.needs: set[str] = set()
+        self.needs_end = False
+        self._flags = Flags(mandatory=mandatory)
+        self._constants = {HOSTNAME: constant(hostname), PROCESS_ID: constant(str(process_id))}
+
+    def add(self, part: Part) -> None:
+        if isinstance(part, Literal):
+            self._add_text(part.text)
+        elif isinstance(part, Sample):
+            self._add_sample(part)
+        else:
+            self._add_variable(part)
+
+    def _add_text(self, text: str) -> None:
+        last = self.pieces[-1] if self.pieces else " "
+        if not isinstance(last, str):
+            self.pieces.append(text)
+        elif not (text == " " and last.endswith(" ")):
+            # Only separators produce a trailing blank, so runs of them merge across aliases that print nothing.
+            self.pieces[-1:] = [last + text] if self.pieces else [text]
+
+    def _add_sample(self, part: Sample) -> None:
+        read, reads = compile_expression(part.calls)
+        flags = self._flags.changed(part.flags)
+        shown: Read = read if flags.quote or not flags.mandatory else lambda record: read(record) or "-"
+        self.pieces.append(flagged(shown, Kind.TEXT, flags))
+        self.needs.update(reads)
+
+    def _add_variable(self, part: Variable) -> None:
+        flags = self._flags.changed(part.flags)
+        if part.name == "o":
+            self._flags = flags
+        elif part.name not in EMPTY_ALIASES:
+            self._add_alias(part.name, flags)
+
+    def _add_alias(self, name: str, flags: Flags) -> None:
+        alias = ALIASES.get(name)
+        if alias is None:
+            raise ConfigError(unsupported_reason(name))
+        read = self._constants.get(name) or alias.make()
+        self.pieces.append(flagged(read, alias.kind, flags))
+        self.needs.update(alias.reads)
+        self.needs_end = self.needs_end or alias.final
+
+
+def _must_be_writable(text: str) -> None:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise ConfigError("log format holds characters that no encoding can write") from None
+
+
+def _escaped_value(text: str) -> str:
+    # `"` and `#` are harmless in what this program wrote itself, and +Q puts the former there.
+    return text if text.isascii() and text.isprintable() else escape_text(text)
