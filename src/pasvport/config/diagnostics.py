@@ -32,7 +32,10 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One message. `column` and `width` mark the word in `source` (0: the whole line, no caret)."""
+    """One message. `column` and `width` mark the word in `source` (0: the whole line, no caret).
+
+    An alert that is not `fatal` complains but does not refuse the configuration (`'maxconn' already specified`).
+    """
 
     severity: Severity
     text: str
@@ -42,6 +45,7 @@ class Diagnostic:
     column: int = 0
     width: int = 0
     suggestion: str = ""
+    fatal: bool = True
 
 
 @dataclass(slots=True)
@@ -64,6 +68,7 @@ class Diagnostics:
         word: Word | None = None,
         suggestion: str = "",
         form: Form = Form.KEYWORD,
+        fatal: bool = True,
     ) -> None:
         """Record a message about `line`, pointing at `word` (None: at no word in particular)."""
         self.found.append(
@@ -76,6 +81,7 @@ class Diagnostics:
                 word.column if word is not None else 0,
                 word.width if word is not None else 0,
                 suggestion,
+                fatal,
             )
         )
 
@@ -89,7 +95,8 @@ class Diagnostics:
 
     @property
     def has_alerts(self) -> bool:
-        return any(entry.severity is Severity.ALERT for entry in self.found)
+        """Whether anything found so far refuses the configuration."""
+        return any(entry.severity is Severity.ALERT and entry.fatal for entry in self.found)
 
     @property
     def has_warnings(self) -> bool:
@@ -97,7 +104,7 @@ class Diagnostics:
 
     def summarise_file(self, file: str, since: int) -> None:
         """Say that `file` has errors, when an alert was recorded at index `since` or later."""
-        if any(entry.severity is Severity.ALERT for entry in self.found[since:]):
+        if any(entry.severity is Severity.ALERT and entry.fatal for entry in self.found[since:]):
             self.add(Severity.ALERT, None, f"Error(s) found in configuration file : {file}")
 
     def summarise(self) -> None:

@@ -315,7 +315,8 @@ class Lexer:
             self._alert(f"Missing LF on last line, file might have been truncated at position {position}.")
 
     def _too_many_errors(self, mark: int) -> bool:
-        fatal = len({entry.origin for entry in self._diagnostics.found[mark:] if entry.severity is Severity.ALERT})
+        found = self._diagnostics.found[mark:]
+        fatal = len({entry.origin for entry in found if entry.severity is Severity.ALERT and entry.fatal})
         if fatal >= MAX_FATAL_LINES:
             self._alert(f"too many fatal errors ({fatal}), stopping now.")
         return fatal >= MAX_FATAL_LINES
