@@ -9,6 +9,7 @@ import _socket
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from pasvport.address import Endpoint, Family
@@ -21,6 +22,7 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 _IP_FREEBIND = 15
 _MAX_BACKLOG = 0x7FFFFFFF
 _DEFAULT_BACKLOG = 1024
+_LOG_CHANNEL_BUFFER = 1024 * 1024
 
 _FAMILIES = {
     Family.IPV4: socket.AF_INET,
@@ -223,6 +225,45 @@ def reset_on_close(sock: _socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
+def withhold_ack(sock: _socket.socket) -> None:
+    """Leave the handshake's last ACK unsent for now: a connection that is reset at once never reaches the peer's
+    accept(), so that a server's log is not filled by checks."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+
+
 def borrow(descriptor: int) -> _socket.socket:
     """A socket object over a descriptor that somebody else owns: detach() it when done, never close it."""
     return _socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
+
+
+# --- logs ---------------------------------------------------------------------------------------------------------
+
+
+class Datagrams:
+    """Sends datagrams, never waiting, through one unconnected socket per address family."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[int, socket.socket] = {}
+
+    def towards(self, endpoint: Endpoint) -> Callable[[bytes], int]:
+        """A function that sends one datagram to `endpoint`, or raises OSError (full, nobody there) at once."""
+        family = address_family(endpoint)
+        if family not in self._sockets:
+            self._sockets[family] = socket.socket(family, socket.SOCK_DGRAM)
+        sendto, address = self._sockets[family].sendto, sockaddr(endpoint)
+        return lambda line: sendto(line, socket.MSG_DONTWAIT, address)
+
+    def close(self) -> None:
+        """Close the sockets; functions given out raise OSError from now on."""
+        for opened in self._sockets.values():
+            opened.close()
+        self._sockets.clear()
+
+
+def log_channel() -> tuple[socket.socket, socket.socket]:
+    """(journal's end, worker's end) of a non-blocking pair that keeps lines apart and tells when a worker is gone."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in pair:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LOG_CHANNEL_BUFFER)
+    return pair
