@@ -14,6 +14,8 @@ class ImplicitHandler(TLS_FTPHandler):
     """TLS before the banner: pyftpdlib has only AUTH TLS."""
 
     def handle(self) -> None:
+        # Whoever connects to the implicit port asked for privacy on both channels: some clients send no PROT.
+        self._pbsz = self._prot = True
         self.secure_connection(self.ssl_context)
         super().handle()
 
