@@ -189,12 +189,14 @@ def outgoing(family: int) -> _socket.socket:
     return _socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
 
 
-def prepare_outgoing(sock: _socket.socket, family: int, options: SocketOptions, settings: Global) -> None:
-    """Options of the server side; nothing that the configuration did not ask for but NODELAY and OOBINLINE."""
+def prepare_outgoing(
+    sock: _socket.socket, family: int, proxy: SocketOptions, server: SocketOptions, settings: Global
+) -> None:
+    """Options of the server side: the backend's keepalive, the server's own; and NODELAY and OOBINLINE always."""
     if family == socket.AF_UNIX:
         return
-    _set_stream_options(sock, options)
-    _set_bind_options(sock, options)
+    _set_stream_options(sock, proxy)
+    _set_bind_options(sock, server)
     _set_buffers(sock, settings.server_receive_buffer, settings.server_send_buffer)
 
 

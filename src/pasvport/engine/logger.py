@@ -25,7 +25,6 @@ from pasvport.logformat.syslog import (
     INFO,
     NO_STRUCTURED_DATA,
     Framing,
-    Sampler,
     Sender,
     is_stream,
     stream_key,
@@ -33,7 +32,7 @@ from pasvport.logformat.syslog import (
 )
 from pasvport.model import Config, LogFormat, LogTarget, Proxy
 from pasvport.record import SessionRecord
-from pasvport.sockets import address_family, sockaddr
+from pasvport.sockets import Datagrams
 
 TARGET_NUMBER = struct.Struct("!H")
 
@@ -41,21 +40,19 @@ Send = Callable[[bytes], object]
 
 
 class Outlet:
-    """One target as one proxy uses it: filter, sample, frame, send."""
+    """One target as one proxy uses it."""
 
-    __slots__ = ("_dropped", "_framing", "_sampler", "_send", "level", "wants_structured")
+    __slots__ = ("_dropped", "_framing", "_send", "wants_structured")
 
     def __init__(self, target: LogTarget, sender: Sender, send: Send, dropped: Callable[[], None]) -> None:
-        self.level = target.level
         self.wants_structured = target.format is LogFormat.RFC5424
         self._framing = Framing(target, sender)
-        self._sampler = Sampler(target) if target.sample_size else None
         self._send = send
         self._dropped = dropped
 
     def write(self, level: int, body: bytes, now: float, structured: bytes = NO_STRUCTURED_DATA) -> None:
         """Send one message if this target wants it; drop it if that cannot be done at once."""
-        if level > self.level or (self._sampler is not None and not self._sampler.take()):
+        if not self._framing.wants(level):
             return
         try:
             self._send(self._framing.frame(level, body, now, structured))
@@ -178,7 +175,7 @@ class Logger:
         self._clock = clock
         self._streams = {target: number for number, target in enumerate(stream_targets(config))}
         self._channel = socket.socket(fileno=log_channel) if self._streams else None
-        self._sockets: dict[int, socket.socket] = {}
+        self._datagrams = Datagrams()
         self._process_outlets = self._outlets(config.settings.log_targets, config.settings.log_tag)
 
     def for_proxy(self, proxy: Proxy) -> ProxyLogger:
@@ -199,9 +196,7 @@ class Logger:
         if self._channel is not None:
             self._channel.detach()
             self._channel = None
-        for opened in self._sockets.values():
-            opened.close()
-        self._sockets.clear()
+        self._datagrams.close()
 
     def _outlets(self, targets: Sequence[LogTarget], tag: str) -> list[Outlet]:
         sender = Sender(tag, self._process_id, self._told_hostname())
@@ -216,17 +211,10 @@ class Logger:
         if is_stream(target):
             return self._through_channel(self._streams[stream_key(target)])
         assert target.endpoint is not None
-        address = sockaddr(target.endpoint)
-        sendto = self._socket(address_family(target.endpoint)).sendto
-        return lambda line: sendto(line, socket.MSG_DONTWAIT, address)
+        return self._datagrams.towards(target.endpoint)
 
     def _through_channel(self, number: int) -> Send:
         head = TARGET_NUMBER.pack(number)
         assert self._channel is not None
         send = self._channel.send
         return lambda line: send(head + line, socket.MSG_DONTWAIT)
-
-    def _socket(self, family: int) -> socket.socket:
-        if family not in self._sockets:
-            self._sockets[family] = socket.socket(family, socket.SOCK_DGRAM)
-        return self._sockets[family]

@@ -64,21 +64,45 @@ class Sender:
     hostname: str | None = None
 
 
+class Sampler:
+    """`sample RANGES:SIZE` (SIZE at least 1): of every SIZE messages, those whose number (1..SIZE) lies in a range."""
+
+    __slots__ = ("_chosen", "_next")
+
+    def __init__(self, target: LogTarget) -> None:
+        self._chosen = tuple(
+            any(low <= number <= high for low, high in target.sample_ranges)
+            for number in range(1, target.sample_size + 1)
+        )
+        self._next = 0
+
+    def take(self) -> bool:
+        """True when the message at hand is to be sent; every call counts one message."""
+        taken = self._chosen[self._next]
+        self._next = (self._next + 1) % len(self._chosen)
+        return taken
+
+
 class Framing:
-    """Frames messages for one target: `frame` gives the bytes to send, end of line included.
+    """Messages for one target: `wants` selects, `frame` gives the bytes to send, end of line included.
 
     The line before its end never exceeds the target's `len`. Whatever changes once per second is kept.
     """
 
-    __slots__ = ("_fractional", "_heads", "_iso", "_second", "_sender", "_tail", "_target")
+    __slots__ = ("_fractional", "_heads", "_sampler", "_second", "_sender", "_tail", "_target")
 
     def __init__(self, target: LogTarget, sender: Sender) -> None:
+        self._sampler = Sampler(target) if target.sample_size else None
         self._target = target
         self._sender = sender
         self._fractional = target.format in _FRACTIONAL
         self._second = -1
         self._heads: tuple[bytes, ...] = ()
         self._tail = b""
+
+    def wants(self, level: int) -> bool:
+        """True when a message of this level is to be sent. Call once per message: samples are counted here."""
+        return level <= self._target.level and (self._sampler is None or self._sampler.take())
 
     def frame(self, level: int, body: bytes, now: float, structured: bytes = NO_STRUCTURED_DATA) -> bytes:
         """`body` at syslog `level`, said at `now` (seconds since the epoch)."""
@@ -122,24 +146,3 @@ class Framing:
         if self._target.format is LogFormat.RFC3164:
             return f"{_syslog_date(second)} {sender.hostname or 'localhost'} {sender.tag}[{sender.process_id}]: "
         return ""
-
-
-class Sampler:
-    """`sample RANGES:SIZE`: of every SIZE messages, those whose number (1..SIZE) lies in a range."""
-
-    __slots__ = ("_chosen", "_next")
-
-    def __init__(self, target: LogTarget) -> None:
-        self._chosen = tuple(
-            any(low <= number <= high for low, high in target.sample_ranges)
-            for number in range(1, target.sample_size + 1)
-        )
-        self._next = 0
-
-    def take(self) -> bool:
-        """True when the message at hand is to be sent; every call counts one message."""
-        if not self._chosen:
-            return True
-        taken = self._chosen[self._next]
-        self._next = (self._next + 1) % len(self._chosen)
-        return taken
