@@ -1,0 +1,340 @@
+"""A backend at work in one worker: its servers' slots and queues, its stick rules, and whom it chooses."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pasvport import sockets
+from pasvport.balance.pool import Pool
+from pasvport.engine.counters import BackendCells
+from pasvport.engine.plant import Plant, SlotWaiter
+from pasvport.engine.timers import NEVER
+from pasvport.model import (
+    Algorithm,
+    Expression,
+    ObserveMode,
+    Proxy,
+    Server,
+    Source,
+    StickAction,
+    StickRule,
+)
+from pasvport.record import ServerState
+from pasvport.slots import server_key
+from pasvport.stick.keys import Endpoints, compile_key, compile_sample, is_source_bound
+from pasvport.stick.table import Entry, StickTable
+from pasvport.wire import EntryLearnt, ObservedErrors
+
+if TYPE_CHECKING:
+    from pasvport.engine.session import Session
+
+KeyOf = Callable[[Endpoints], bytes | None]
+
+
+class LiveTable:
+    """A stick table of this worker; `shared` when other workers may see the same keys."""
+
+    __slots__ = ("name", "shared", "table")
+
+    def __init__(self, table: StickTable, shared: bool) -> None:
+        self.name = table.model.name
+        self.table = table
+        self.shared = shared
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A stick rule ready to use; `stick on` is one rule that matches and stores."""
+
+    table: LiveTable
+    key_of: KeyOf
+    matches: bool
+    stores: bool
+
+
+class LiveServer:
+    """A server in one worker."""
+
+    __slots__ = (
+        "address",
+        "cells",
+        "errors",
+        "family",
+        "index",
+        "model",
+        "observed",
+        "ports",
+        "queue",
+        "slot",
+        "source",
+        "state",
+    )
+
+    def __init__(self, model: Server, index: int, state: ServerState, cells: BackendCells, proxy: Proxy) -> None:
+        self.model = model
+        self.index = index
+        self.state = state
+        self.cells = cells
+        self.family = sockets.address_family(model.endpoint)
+        self.address = sockets.sockaddr(model.endpoint)
+        self.queue: deque[Session] = deque()
+        self.slot: SlotWaiter | None = None
+        self.source: Source | None = model.source or proxy.source
+        self.ports: deque[int] | None = None
+        self.observed = model.check.observe is ObserveMode.LAYER4
+        self.errors = 0
+
+
+class LiveBackend:
+    """Chooses a server for a session, and keeps those that must wait for one.
+
+    `draw(n)` gives a random whole number below n. `descriptors` maps slot keys to their eventfds.
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        proxy: Proxy,
+        states: list[ServerState],
+        tables: Mapping[str, LiveTable],
+        descriptors: Mapping[str, int],
+        draw: Callable[[int], int],
+    ) -> None:
+        self.plant = plant
+        self.proxy = proxy
+        self.cells = BackendCells(plant.counters.layout.backend[proxy.index], plant.counters.offset)
+        self.servers = [self._server(index, state) for index, state in enumerate(states)]
+        self._by_id = {server.model.id: server for server in self.servers}
+        for server in self.servers:
+            descriptor = descriptors.get(server_key(proxy.index, server.index))
+            if descriptor is not None:
+                server.slot = SlotWaiter(plant.loop, descriptor)
+        self.rules = [self._rule(part, tables) for part in _merged(proxy.stick_rules)]
+        self.queue: deque[Session] = deque()
+        self.bucket: int | None = None
+        self.pool = Pool(
+            proxy,
+            states,
+            load=self._load,
+            draw=draw,
+            shared=plant.counters.workers > 1,
+            now=plant.loop.now,
+        )
+        self._key_of = self._balance_key()
+        self._limited = any(server.model.maxconn for server in self.servers)
+        self._file_warming()
+
+    def _server(self, index: int, state: ServerState) -> LiveServer:
+        block = self.plant.counters.layout.server[self.proxy.index, index]
+        cells = BackendCells(block, self.plant.counters.offset)
+        return LiveServer(self.proxy.servers[index], index, state, cells, self.proxy)
+
+    def _rule(self, part: tuple[StickRule, bool, bool], tables: Mapping[str, LiveTable]) -> Rule:
+        rule, matches, stores = part
+        table = tables[rule.table]
+        return Rule(table, compile_key(rule.expression, table.table.model), matches, stores)
+
+    def _balance_key(self) -> KeyOf | None:
+        balance = self.proxy.balance
+        if balance.algorithm is Algorithm.SOURCE:
+            return lambda endpoints: endpoints.source
+        if balance.algorithm is Algorithm.HASH and balance.expression is not None:
+            return compile_sample(balance.expression)
+        return None
+
+    def _load(self, index: int) -> int:
+        cells, total = self.servers[index].cells, self.plant.counters.total
+        return total(cells.scur) + total(cells.qcur)
+
+    # --- choosing -------------------------------------------------------------------------------------------------
+
+    def persistent(self, session: Session) -> LiveServer | None:
+        """The server that a stick table names for this session, if it can be used (`option persist`: even if down)."""
+        now = self.plant.loop.now
+        for rule in self.rules:
+            if not rule.matches:
+                continue
+            key = rule.key_of(session)
+            entry = rule.table.table.lookup(key, now) if key is not None else None
+            if entry is None:
+                continue
+            session.use_entry(rule.table, entry)
+            server = self._by_id.get(entry.server_id)
+            if server is not None and (server.state.is_up or self.proxy.persist):
+                return server
+        return None
+
+    def learn(self, session: Session, server: LiveServer) -> None:
+        """Store the session's server under the keys of its store rules.
+
+        At assignment, not once connected as HAProxy does: of several connections that a client opens at once, the
+        second must already find what the first was given.
+        """
+        if server.model.non_stick:
+            return
+        for rule in self.rules:
+            if not rule.stores:
+                continue
+            key = rule.key_of(session)
+            if key is None:
+                continue
+            entry = rule.table.table.enter(key, self.plant.loop.now)
+            session.use_entry(rule.table, entry)
+            if entry.server_id != server.model.id:
+                session.learnt = True
+                self._store(rule.table, entry, server)
+
+    def _store(self, table: LiveTable, entry: Entry, server: LiveServer) -> None:
+        entry.server_id = server.model.id
+        entry.server_key = server.model.name
+        if table.shared:
+            self.plant.tell(EntryLearnt(table.name, entry.key, server.model.id))
+
+    def choose(self, session: Session, avoid: int) -> LiveServer | None:
+        """The balancing algorithm's choice; None when every usable server is full."""
+        key = self._key_of(session) if self._key_of is not None else None
+        if self.queue and self._limited and self._key_of is None:
+            return None
+        index = self.pool.pick(key, avoid=avoid, full=self.is_full if self._limited else None)
+        if index < 0:
+            return None
+        cells, server = self.plant.cells, self.servers[index]
+        if index != avoid:
+            cells[self.cells.lbtot] += 1
+            cells[server.cells.lbtot] += 1
+        return server
+
+    @property
+    def has_usable(self) -> bool:
+        return self.pool.active > 0 or self.pool.backup > 0
+
+    def is_full(self, index: int) -> bool:
+        """Whether the algorithm must pass the server over."""
+        server = self.servers[index]
+        if server.slot is None:
+            return False
+        total = self.plant.counters.total
+        return self.pool.saturated(
+            index,
+            served=total(server.cells.scur),
+            queued=total(server.cells.qcur),
+            backend_load=total(self.cells.scur),
+        )
+
+    def claim(self, server: LiveServer) -> bool:
+        """Take a connection slot of the server; False when it has none (the session must queue)."""
+        if server.slot is None:
+            return True
+        total = self.plant.counters.total
+        limit = self.pool.max_connections(server.index, total(self.cells.scur))
+        if limit and total(server.cells.scur) >= limit:
+            return False
+        return server.slot.take()
+
+    # --- waiting --------------------------------------------------------------------------------------------------
+
+    def enqueue(self, session: Session, server: LiveServer | None) -> None:
+        """Let a session wait for `server`, or for whichever is free first."""
+        cells, counters = self.plant.cells, self.plant.counters
+        queue, owner = (self.queue, self.cells) if server is None else (server.queue, server.cells)
+        queue.append(session)
+        cells[owner.qcur] += 1
+        counters.raise_maximum(owner.qmax, counters.total(owner.qcur))
+        if server is not None:
+            self.pool.took(server.index)
+        for each in self.servers:
+            if each.slot is not None and (server is None or each is server):
+                each.slot.wait(self.serve_queues)
+
+    def leave_queue(self, session: Session, server: LiveServer | None) -> None:
+        """A session gives up waiting, or is served."""
+        queue, owner = (self.queue, self.cells) if server is None else (server.queue, server.cells)
+        queue.remove(session)
+        self._count_out(owner, server)
+
+    def _count_out(self, owner: BackendCells, server: LiveServer | None) -> None:
+        self.plant.cells[owner.qcur] -= 1
+        if server is not None:
+            self.pool.dropped(server.index)
+
+    def serve_queues(self) -> None:
+        """Give free slots to those who wait: each server's own queue and the backend's, oldest first."""
+        for server in self.servers:
+            if server.slot is None:
+                continue
+            while (waiting := self._next_for(server)) is not None and self.claim(server):
+                self._dequeue(waiting, server)
+            if not server.queue and not self.queue:
+                server.slot.rest(self.serve_queues)
+
+    def _next_for(self, server: LiveServer) -> Session | None:
+        own = server.queue[0] if server.queue and server.state.is_up else None
+        common = self.queue[0] if self.queue and self.pool.usable(server.index) else None
+        if own is None or common is None:
+            return own or common
+        return own if own.queued_at <= common.queued_at else common
+
+    def _dequeue(self, session: Session, server: LiveServer) -> None:
+        mine = bool(server.queue) and server.queue[0] is session
+        (server.queue if mine else self.queue).popleft()
+        self._count_out(server.cells if mine else self.cells, server if mine else None)
+        session.slot_granted(server)
+
+    # --- changes --------------------------------------------------------------------------------------------------
+
+    def change(self, index: int, state: ServerState) -> None:
+        """The supervisor decided that a server changed."""
+        server = self.servers[index]
+        server.state = state
+        self.pool.change(index, state, self.plant.loop.now)
+        self._file_warming()
+        if not state.is_up:
+            # Those who waited for this server alone may go elsewhere, as HAProxy requeues them.
+            for session in list(server.queue):
+                self.leave_queue(session, server)
+                session.requeue()
+        self.serve_queues()
+
+    def _file_warming(self) -> None:
+        due = self.pool.warm(self.plant.loop.now)
+        self.plant.loop.timers.file(self, NEVER if due is None else due, self.plant.loop.now)
+
+    def time_is_up(self, now: float) -> None:
+        """A step of a slow start."""
+        self._file_warming()
+        self.serve_queues()
+
+    def failed(self, error: Exception) -> None:
+        raise error
+
+    def observe(self, server: LiveServer, good: bool) -> None:
+        """`observe layer4`: tell the supervisor about connection errors, and the first success after some."""
+        if not server.observed or (good and not server.errors):
+            return
+        server.errors = 0 if good else server.errors + 1
+        self.plant.tell(ObservedErrors(self.proxy.index, server.index, 0 if good else 1, good))
+
+
+def _merged(rules: tuple[StickRule, ...]) -> list[tuple[StickRule, bool, bool]]:
+    """(rule, matches, stores), with the two halves of a `stick on` made one again."""
+    merged: list[tuple[StickRule, bool, bool]] = []
+    for rule in rules:
+        matches = rule.action is StickAction.MATCH
+        last = merged[-1] if merged else None
+        if last is not None and not matches and last[1] and not last[2] and _same(last[0], rule):
+            merged[-1] = (last[0], True, True)
+        else:
+            merged.append((rule, matches, not matches))
+    return merged
+
+
+def _same(one: StickRule, other: StickRule) -> bool:
+    return one.expression == other.expression and one.table == other.table and one.origin == other.origin
+
+
+def is_shared(expressions: list[Expression], workers: int) -> bool:
+    """Whether a table's keys may turn up in more than one worker: some key is not bound to the source address."""
+    return workers > 1 and not all(is_source_bound(expression) for expression in expressions)

@@ -1,0 +1,164 @@
+"""The worker's own column of the shared counters, and rates over the whole machine.
+
+A cell is the absolute index of a counter of this worker in the mapping; `counters[cell] += 1` is the whole cost of
+counting. Sums over all workers are for limits and choices that must see the machine, and read every column.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+from pasvport.record import Block, CounterLayout
+
+
+class Counters:
+    """The mapping as a sequence of signed 64-bit integers, and where this worker's column begins."""
+
+    def __init__(self, descriptor: int, layout: CounterLayout, worker: int, workers: int) -> None:
+        self.layout = layout
+        self.workers = workers
+        self._mapping = mmap.mmap(descriptor, layout.size(workers))
+        self.cells = memoryview(self._mapping).cast("q")
+        self.offset = worker * layout.width
+        self._width = layout.width
+
+    def total(self, cell: int) -> int:
+        """Sum over all workers of the counter that is `cell` in this worker's column."""
+        if self.workers == 1:
+            return self.cells[cell]
+        return sum(self.cells[cell - self.offset :: self._width])
+
+    def raise_maximum(self, cell: int, value: int) -> None:
+        """Keep the largest value seen here; readers take the maximum over the workers."""
+        if value > self.cells[cell]:
+            self.cells[cell] = value
+
+    def dispose(self) -> None:
+        """Unmap."""
+        self.cells.release()
+        self._mapping.close()
+
+
+class _Cells:
+    def __init__(self, block: Block, offset: int) -> None:
+        for name in block.names:
+            setattr(self, name, offset + block.slot(name))
+
+
+class ProcessCells(_Cells):
+    """Cells of record.PROCESS_COUNTERS."""
+
+    cur: int
+    connections: int
+    sessions: int
+    bytes_out: int
+    spliced_bytes_out: int
+    dropped_logs: int
+    pipes_used: int
+    pipes_free: int
+    fd_exhausted: int
+    strangers_refused: int
+    conn_rate_tick: int
+    sess_rate_tick: int
+
+
+class FrontendCells(_Cells):
+    """Cells of record.FRONTEND_COUNTERS."""
+
+    scur: int
+    smax: int
+    stot: int
+    conn_tot: int
+    bin: int
+    bout: int
+    dcon: int
+    dses: int
+    ereq: int
+    eint: int
+    cli_abrt: int
+    srv_abrt: int
+    sess_rate_tick: int
+
+
+class ListenerCells(_Cells):
+    """Cells of record.LISTENER_COUNTERS."""
+
+    scur: int
+    smax: int
+    stot: int
+    bin: int
+    bout: int
+    dcon: int
+    dses: int
+
+
+class BackendCells(_Cells):
+    """Cells of record.BACKEND_COUNTERS, which servers share."""
+
+    scur: int
+    smax: int
+    stot: int
+    bin: int
+    bout: int
+    qcur: int
+    qmax: int
+    econ: int
+    eresp: int
+    wretr: int
+    wredis: int
+    cli_abrt: int
+    srv_abrt: int
+    lbtot: int
+    connect: int
+    lastsess: int
+    queue_time: int
+    connect_time: int
+    total_time: int
+    queue_time_max: int
+    connect_time_max: int
+    total_time_max: int
+    eint: int
+
+
+_PERIOD = 1000
+
+
+class RateLimit:
+    """At most `limit` events a second over all workers, by HAProxy's sliding window.
+
+    Three cells a worker, side by side: start of the current second (ms), events in it, events in the one before.
+    The rate is the current count plus the part of the previous one that the window still covers.
+    """
+
+    def __init__(self, counters: Counters, tick_cell: int, limit: int) -> None:
+        self._counters = counters
+        self._tick = tick_cell
+        self._limit = limit
+
+    def count(self, now: float) -> None:
+        """One event."""
+        cells, tick = self._counters.cells, self._tick
+        milliseconds = int(now * 1000)
+        age = milliseconds - cells[tick]
+        if age >= _PERIOD:
+            cells[tick + 2] = cells[tick + 1] if age < 2 * _PERIOD else 0
+            cells[tick + 1] = 0
+            cells[tick] = milliseconds - age % _PERIOD if age < 2 * _PERIOD else milliseconds
+        cells[tick + 1] += 1
+
+    def pause(self, now: float) -> float:
+        """Seconds to wait before the next event is within the limit; 0 when it is now."""
+        rate = sum(self._rate_of(worker, int(now * 1000)) for worker in range(self._counters.workers))
+        if rate < self._limit:
+            return 0.0
+        return max(0.001, min(1.0, (rate - self._limit + 1) / self._limit))
+
+    def _rate_of(self, worker: int, milliseconds: int) -> float:
+        cells, layout = self._counters.cells, self._counters.layout
+        tick = self._tick - self._counters.offset + worker * layout.width
+        age = milliseconds - cells[tick]
+        if age >= 2 * _PERIOD:
+            return 0.0
+        if age >= _PERIOD:
+            return cells[tick + 1] * (2 * _PERIOD - age) / _PERIOD
+        return cells[tick + 1] + cells[tick + 2] * (_PERIOD - age) / _PERIOD

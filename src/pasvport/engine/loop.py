@@ -1,0 +1,139 @@
+"""The event loop of a worker: epoll, a list of handlers by descriptor, deadlines, and one more turn for the greedy.
+
+Some facts about epoll that this file rests on:
+
+- Edge-triggered registration (EPOLLET) needs one EPOLL_CTL_ADD per descriptor and no further call; in exchange a
+  handler must read until the kernel has nothing more, or remember that it stopped early.
+- Closing a descriptor removes it from the set only if no duplicate of it is open; we never duplicate.
+- One batch of events may hold an event for a descriptor that an earlier handler of the batch closed. Were its number
+  given to a new connection within the batch, that connection would get a stranger's EPOLLHUP. So descriptors are
+  closed after the batch: their numbers cannot come back before every event of the batch was looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from typing import Protocol
+
+from pasvport.engine.timers import Timers
+
+EDGE = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
+READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
+_BATCH = 512
+
+
+class Handler(Protocol):
+    """Owner of one or more descriptors."""
+
+    def ready(self, descriptor: int, events: int) -> None:
+        """epoll reported `events` on one of its descriptors."""
+
+    def failed(self, error: Exception) -> None:
+        """`ready` or a deferred turn raised: a bug; give up what this handler serves, and nothing else."""
+
+
+class Deferred(Protocol):
+    """Something that has more to do than one turn may take."""
+
+    def resume(self) -> None:
+        """Take another turn."""
+
+    def failed(self, error: Exception) -> None:
+        """`resume` raised."""
+
+
+class Loop:
+    """One per worker. `now` is the monotonic time at the start of the current batch, in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.now = clock()
+        self.timers = Timers()
+        self.handlers: list[Handler | None] = [None] * 64
+        self._epoll = select.epoll()
+        self._deferred: list[Deferred] = []
+        self._closing: list[int] = []
+        self._running = False
+
+    def add(self, descriptor: int, handler: Handler, events: int = EDGE) -> None:
+        """Watch a descriptor. Edge-triggered in both directions unless `events` says otherwise."""
+        if descriptor >= len(self.handlers):
+            self.handlers.extend([None] * (descriptor + 64 - len(self.handlers)))
+        self.handlers[descriptor] = handler
+        self._epoll.register(descriptor, events)
+
+    def modify(self, descriptor: int, events: int) -> None:
+        """Change what is watched."""
+        self._epoll.modify(descriptor, events)
+
+    def remove(self, descriptor: int) -> None:
+        """Stop watching a descriptor that stays open."""
+        self.handlers[descriptor] = None
+        self._epoll.unregister(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Close a watched descriptor at the end of this batch; its handler hears nothing more of it at once."""
+        self.handlers[descriptor] = None
+        self._closing.append(descriptor)
+
+    def defer(self, task: Deferred) -> None:
+        """Let `task` resume after the other descriptors had their turn."""
+        self._deferred.append(task)
+
+    def stop(self) -> None:
+        """Return from run() after the current turn."""
+        self._running = False
+
+    def run(self) -> None:
+        """Turn until stop()."""
+        self._running = True
+        while self._running:
+            self.turn()
+
+    def turn(self, longest: float = -1) -> None:
+        """Wait for events (at most `longest` seconds; -1: no bound), handle them, then deadlines."""
+        events = self._epoll.poll(self._patience(longest), _BATCH)
+        self.now = self.clock()
+        handlers = self.handlers
+        for descriptor, mask in events:
+            handler = handlers[descriptor]
+            if handler is None:
+                continue
+            try:
+                handler.ready(descriptor, mask)
+            except Exception as error:
+                handler.failed(error)
+        self._resume_deferred()
+        self.timers.expire(self.now)
+        if self._closing:
+            self._close_now()
+
+    def _patience(self, longest: float) -> float:
+        if self._deferred:
+            return 0
+        wait = self.timers.wait(self.clock())
+        if longest < 0:
+            return wait
+        return longest if wait < 0 else min(wait, longest)
+
+    def _resume_deferred(self) -> None:
+        if not self._deferred:
+            return
+        tasks, self._deferred = self._deferred, []
+        for task in tasks:
+            try:
+                task.resume()
+            except Exception as error:
+                task.failed(error)
+
+    def _close_now(self) -> None:
+        closing, self._closing = self._closing, []
+        for descriptor in closing:
+            os.close(descriptor)
+
+    def dispose(self) -> None:
+        """Close the epoll descriptor and whatever waits to be closed."""
+        self._close_now()
+        self._epoll.close()

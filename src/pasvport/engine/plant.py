@@ -1,0 +1,143 @@
+"""What every session of a worker shares: the loop, the pipes, the counters, the logs."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from pasvport import slots
+from pasvport.engine.counters import Counters, ProcessCells
+from pasvport.engine.loop import Loop
+from pasvport.engine.pipes import Pipes
+from pasvport.model import Config
+from pasvport.wire import Message, Notice
+
+RETRY_DESCRIPTORS = 0.1
+"""Seconds between tries while descriptors have run out and nobody gave one back."""
+
+
+_EPISODE = 10.0
+"""Seconds without exhaustion after which the next is a new episode, worth a new warning."""
+
+
+class Starved(Protocol):
+    """Something that needs a descriptor before it can go on."""
+
+    def feed(self) -> None:
+        """Try again; may call `Plant.starve` again."""
+
+    def failed(self, error: Exception) -> None:
+        """`feed` raised."""
+
+
+class Plant:
+    """One per worker."""
+
+    def __init__(self, config: Config, loop: Loop, counters: Counters, tell: Callable[[Message], None]) -> None:
+        self.config = config
+        self.loop = loop
+        self.counters = counters
+        self.cells = counters.cells
+        self.process = ProcessCells(counters.layout.process, counters.offset)
+        self.tell = tell
+        self.read_size = config.settings.bufsize
+        self.pipes = Pipes(config.settings.pipesize, self._count_pipes)
+        self.splicing: Pipes | None = None if config.settings.nosplice else self.pipes
+        self.bucket: int | None = None
+        self._hungry: deque[Starved] = deque()
+        self._exhausted_at = -_EPISODE
+
+    def _count_pipes(self, used: int, idle: int) -> None:
+        self.cells[self.process.pipes_used] = used
+        self.cells[self.process.pipes_free] = idle
+
+    # A process without a free descriptor must not lose the session that it was about to connect, nor spin on accept:
+    # whoever needs one waits here until somebody closes one, or for a moment.
+
+    def starve(self, starved: Starved) -> None:
+        """Call `starved.feed()` when descriptors may be free again."""
+        self._hungry.append(starved)
+        if self.bucket is None:
+            self.loop.timers.file(self, self.loop.now + RETRY_DESCRIPTORS, self.loop.now)
+
+    @property
+    def is_starved(self) -> bool:
+        return bool(self._hungry)
+
+    def time_is_up(self, now: float) -> None:
+        """Feed everybody who waits; those for whom there is still nothing come back by themselves."""
+        hungry, self._hungry = self._hungry, deque()
+        for starved in hungry:
+            try:
+                starved.feed()
+            except Exception as error:
+                starved.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """Nothing to give up: `time_is_up` guards each of those it feeds."""
+
+    def exhausted(self) -> None:
+        """accept() found no descriptor: count it, and say so once per episode."""
+        self.cells[self.process.fd_exhausted] += 1
+        now = self.loop.now
+        if now - self._exhausted_at > _EPISODE:
+            self.tell(Notice(4, "out of file descriptors: accepting is paused until some are free (see ulimit-n)"))
+        self._exhausted_at = now
+
+    def report(self, error: Exception) -> None:
+        """A bug that cost at most one connection."""
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        place = f" at {Path(where[0].filename).name}:{where[0].lineno}" if where else ""
+        self.tell(Notice(3, f"internal error: {error!r}{place}"))
+
+    def dispose(self) -> None:
+        """Close pooled pipes."""
+        self.pipes.dispose()
+
+
+class SlotWaiter:
+    """One limit's semaphore in this worker: takes and gives slots, and wakes those who wait for one."""
+
+    __slots__ = ("_loop", "_waiting", "descriptor")
+
+    def __init__(self, loop: Loop, descriptor: int) -> None:
+        self._loop = loop
+        self._waiting: dict[Callable[[], None], None] = {}
+        self.descriptor = descriptor
+
+    def take(self) -> bool:
+        """Take a slot now, or not at all."""
+        return slots.take(self.descriptor)
+
+    def give(self) -> None:
+        """Give one back."""
+        slots.give(self.descriptor)
+
+    def wait(self, wake: Callable[[], None]) -> None:
+        """Call `wake` at every slot given back from now on (and soon, if one is free now) until rest(wake)."""
+        if not self._waiting:
+            self._loop.add(self.descriptor, self, _SLOT_FREED)
+        self._waiting[wake] = None
+
+    def rest(self, wake: Callable[[], None]) -> None:
+        """`wake` waits no more; nothing happens if it did not."""
+        if self._waiting.pop(wake, self) is not self and not self._waiting:
+            self._loop.remove(self.descriptor)
+
+    def ready(self, descriptor: int, events: int) -> None:
+        for wake in list(self._waiting):
+            wake()
+
+    def failed(self, error: Exception) -> None:
+        raise error
+
+
+_SLOT_FREED = 0x001 | (1 << 31)  # EPOLLIN | EPOLLET: an edge for every slot given back, by whichever worker
+
+
+def descriptors_in_use() -> int:
+    """How many descriptors this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir()) - 1

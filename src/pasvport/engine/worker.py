@@ -1,0 +1,317 @@
+"""A worker process: `python -m pasvport.engine.worker DESCRIPTOR`.
+
+Exec'd by the supervisor with its listening sockets, the shared counters and the slots already open. It reads Start
+from the wire, builds the live objects, drops its privileges, answers Ready, and turns its loop until told to stop or
+until the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import _socket
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from pasvport.engine.backends import LiveBackend, LiveTable, is_shared
+from pasvport.engine.counters import Counters
+from pasvport.engine.frontends import LiveFrontend, LiveListener
+from pasvport.engine.guests import Guests
+from pasvport.engine.logger import Logger, ProxyLogger
+from pasvport.engine.loop import Loop
+from pasvport.engine.plant import Plant, SlotWaiter
+from pasvport.engine.session import Session, draw
+from pasvport.engine.uplink import Uplink
+from pasvport.errors import PasvportError, WireError
+from pasvport.model import Config, Proxy
+from pasvport.record import CounterLayout, Culprit, ServerState
+from pasvport.slots import server_key
+from pasvport.stick.table import StickTable
+from pasvport.wire import (
+    BootFailed,
+    CloseListeners,
+    Deframer,
+    Drained,
+    HardStop,
+    Message,
+    PauseListeners,
+    Ready,
+    ServerChanged,
+    ShareEntry,
+    SoftStop,
+    Start,
+    encode,
+)
+
+_IGNORED = (
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGPIPE,
+    signal.SIGTTOU,
+    signal.SIGTTIN,
+)
+_SWEEP_EVERY = 1.0
+_SWEEP_BUDGET = 2000
+
+
+class Worker:
+    """The live objects of one worker and what the supervisor's messages do to them."""
+
+    def __init__(self, start: Start, control: int) -> None:
+        self.start = start
+        config = start.config
+        self.loop = Loop(time.monotonic)
+        layout = CounterLayout(config)
+        counters = Counters(start.counters, layout, start.worker, start.workers)
+        self.uplink = Uplink(self.loop, control, self.receive, self.leave)
+        self.plant = Plant(config, self.loop, counters, self.uplink.tell)
+        self.logger = Logger(
+            config, process_id=start.process_id, log_channel=start.logs, dropped=self._count_dropped_log
+        )
+        self.guests = Guests(self._drained)
+        self.tables = self._tables(config)
+        descriptors = dict(start.slots)
+        self.backends = self._backends(config, descriptors)
+        self.listeners = self._listeners(config, descriptors)
+        self.bucket: int | None = None
+        self.status = 0
+
+    # --- building -------------------------------------------------------------------------------------------------
+
+    def _tables(self, config: Config) -> dict[str, LiveTable]:
+        tables = {}
+        for proxy in config.proxies:
+            if proxy.stick_table is not None:
+                rules = [rule for other in config.proxies for rule in other.stick_rules if rule.table == proxy.name]
+                shared = is_shared([rule.expression for rule in rules], self.start.workers)
+                tables[proxy.name] = LiveTable(StickTable(proxy.stick_table), shared)
+        return tables
+
+    def _backends(self, config: Config, descriptors: Mapping[str, int]) -> dict[int, LiveBackend]:
+        states: dict[int, dict[int, ServerState]] = {}
+        for proxy_index, server_index, state in self.start.states:
+            states.setdefault(proxy_index, {})[server_index] = state
+        return {
+            proxy.index: LiveBackend(
+                self.plant,
+                proxy,
+                [states[proxy.index][number] for number, _ in enumerate(proxy.servers)],
+                self.tables,
+                {key: fd for key, fd in descriptors.items() if key.startswith(server_key(proxy.index, 0)[:-1])},
+                draw,
+            )
+            for proxy in config.proxies
+            if proxy.is_backend and not proxy.disabled
+        }
+
+    def _listeners(self, config: Config, descriptors: Mapping[str, int]) -> list[LiveListener]:
+        waiters = {key: SlotWaiter(self.loop, fd) for key, fd in descriptors.items() if not key.startswith("server/")}
+        frontends: dict[int, LiveFrontend] = {}
+        listeners = []
+        for passed in self.start.listeners:
+            proxy = config.proxies[passed.proxy]
+            if passed.proxy not in frontends:
+                frontends[passed.proxy] = self._frontend(config, proxy)
+            bind = proxy.binds[passed.bind]
+            sock = _socket.socket(fileno=passed.descriptor)
+            listener = LiveListener(frontends[passed.proxy], bind, passed.bind, passed.port, sock)
+            listener.open_gates(waiters, passed.bind)
+            listeners.append(listener)
+        return listeners
+
+    def _frontend(self, config: Config, proxy: Proxy) -> LiveFrontend:
+        backend = None
+        name = proxy.default_backend
+        if name is not None:
+            backend = self.backends.get(config.proxy(name, backend=True).index)
+        elif proxy.is_backend:
+            backend = self.backends[proxy.index]
+        logger: ProxyLogger | None = self.logger.for_proxy(proxy) if proxy.logging.targets else None
+        return LiveFrontend(self.plant, proxy, backend, logger, self.guests)
+
+    def _count_dropped_log(self) -> None:
+        self.plant.cells[self.plant.process.dropped_logs] += 1
+
+    # --- running --------------------------------------------------------------------------------------------------
+
+    def run(self, deframer: Deframer) -> int:
+        """Accept, relay and obey until told to leave. Returns the exit status."""
+        for listener in self.listeners:
+            listener.start()
+        self.uplink.open(deframer)
+        self.time_is_up(self.loop.now)
+        self.uplink.tell(Ready())
+        # What exists now lives as long as the worker; the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        self.loop.run()
+        return self.status
+
+    def time_is_up(self, now: float) -> None:
+        """Every second: forget expired stick entries."""
+        for table in self.tables.values():
+            table.table.sweep(now, _SWEEP_BUDGET)
+        if self.tables:
+            self.loop.timers.file(self, now + _SWEEP_EVERY, now)
+
+    def failed(self, error: Exception) -> None:
+        """Sweeping failed: say so; the tables stay as they are."""
+        self.plant.report(error)
+
+    def sessions(self) -> list[Session]:
+        """Every live session, once."""
+        found = {id(owner): owner for owner in self.loop.handlers if isinstance(owner, Session)}
+        return list(found.values())
+
+    def leave(self) -> None:
+        """The supervisor is gone, or wants us gone: stop turning."""
+        self.loop.stop()
+
+    def _drained(self) -> None:
+        self.uplink.tell(Drained())
+
+    # --- obeying --------------------------------------------------------------------------------------------------
+
+    def receive(self, message: Message) -> None:
+        """Do what the supervisor says."""
+        action = self._ACTIONS.get(type(message))
+        if action is None:
+            raise WireError(f"unexpected message {type(message).__name__}")
+        action(self, message)
+
+    def _server_changed(self, message: Message) -> None:
+        assert isinstance(message, ServerChanged)
+        backend = self.backends.get(message.proxy)
+        if backend is None:
+            return
+        backend.change(message.server, message.state)
+        model = backend.servers[message.server].model
+        if message.cause == "down" and model.shutdown_sessions_when_down:
+            self._kill(Culprit.DOWN, lambda session: session.is_served_by(backend.servers[message.server]))
+        elif message.cause == "up" and model.shutdown_backup_sessions_when_up:
+            self._kill(Culprit.UP, lambda session: session.is_on_backup_of(backend))
+
+    def _kill(self, culprit: Culprit, chosen: Callable[[Session], bool]) -> None:
+        for session in self.sessions():
+            if chosen(session):
+                session.kill(culprit)
+
+    def _share_entry(self, message: Message) -> None:
+        assert isinstance(message, ShareEntry)
+        table = self.tables.get(message.table)
+        if table is not None:
+            entry = table.table.enter(message.key, self.loop.now)
+            entry.server_id = message.server_id
+            table.table.touch(entry, self.loop.now)
+
+    def _soft_stop(self, message: Message) -> None:
+        self.guests.soft_stop([session.host for session in self.sessions()])
+
+    def _hard_stop(self, message: Message) -> None:
+        self._kill(Culprit.KILLED, lambda session: True)
+        self.leave()
+
+    def _close_listeners(self, message: Message) -> None:
+        for listener in self.listeners:
+            listener.close()
+        self.listeners.clear()
+
+    def _pause_listeners(self, message: Message) -> None:
+        assert isinstance(message, PauseListeners)
+        for listener in self.listeners:
+            if message.paused:
+                listener.stop()
+            else:
+                listener.start()
+
+    _ACTIONS: Mapping[type, Callable[[Worker, Message], None]] = {
+        ServerChanged: _server_changed,
+        ShareEntry: _share_entry,
+        SoftStop: _soft_stop,
+        HardStop: _hard_stop,
+        CloseListeners: _close_listeners,
+        PauseListeners: _pause_listeners,
+    }
+
+    def dispose(self) -> None:
+        """Close what this object opened."""
+        for session in self.sessions():
+            session.kill(Culprit.KILLED)
+        for listener in self.listeners:
+            listener.close()
+        self.plant.dispose()
+        self.logger.close()
+        self.loop.dispose()
+
+
+# --- the process --------------------------------------------------------------------------------------------------
+
+
+def drop_privileges(start: Start) -> None:
+    """chroot, then group, then user, in the only order that works. Raises OSError."""
+    if start.chroot:
+        os.chroot(start.chroot)
+        os.chdir("/")
+    if start.gid is not None:
+        os.setgroups([])
+        os.setgid(start.gid)
+    if start.uid is not None:
+        if start.gid is None:
+            os.setgroups([])
+        os.setuid(start.uid)
+
+
+def raise_descriptor_limit(wanted: int) -> None:
+    """Set the soft limit to `wanted`, and the hard one if we may; less is better than nothing. 0: leave it."""
+    if not wanted:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+    except (OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+
+
+def read_start(control: int) -> tuple[Start, Deframer]:
+    """Wait for the first message. Raises WireError when it is anything but Start, or the wire ends."""
+    deframer = Deframer()
+    while data := os.read(control, 1 << 20):
+        for message in deframer.feed(data):
+            if not isinstance(message, Start):
+                raise WireError(f"{type(message).__name__} before Start")
+            return message, deframer
+    raise WireError("the supervisor left before it said Start")
+
+
+def main(control: int) -> int:
+    """Run a worker on the wire `control`; returns the exit status."""
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        start, deframer = read_start(control)
+    except (OSError, WireError) as error:
+        print(f"pasvport worker: {error}", file=sys.stderr)
+        return 1
+    try:
+        raise_descriptor_limit(start.descriptor_limit)
+        worker = Worker(start, control)
+        drop_privileges(start)
+    except (OSError, PasvportError, KeyError) as error:
+        os.write(control, encode(BootFailed(f"worker {start.worker}: {error}")))
+        return 3
+    try:
+        return worker.run(deframer)
+    finally:
+        worker.dispose()
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
