@@ -13,7 +13,7 @@ IMPLICIT_PORT = 990 if os.geteuid() == 0 else 9990
 
 
 class Subnet:
-    """One /24 below 127.0.0.0/8: `host(1)` .. `host(254)`. The second octet comes from the process, the third counts."""
+    """One /24 below 127.0.0.0/8: `host(1)` .. `host(254)`. Second octet: the process; third: a count."""
 
     def __init__(self) -> None:
         self.prefix = f"127.{64 + os.getpid() % 128}.{next(_subnets) % 256}"

@@ -65,7 +65,7 @@ class LogSink:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
         self._socket.bind(("127.0.0.1", 0))
-        self.address = "127.0.0.1:{}".format(self._socket.getsockname()[1])
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self._changed = threading.Condition()
         self._texts: list[str] = []
         self._thread = threading.Thread(target=self._receive, daemon=True)
