@@ -1,0 +1,197 @@
+"""The supervisor's side of logs: the workers' lines for streams and descriptors, and its own messages for everything.
+
+Nothing here makes the supervisor wait: datagrams are sent or dropped, streams have a bounded backlog. Drops are
+counted (`Journal.dropped`) and said. Source: HAProxy manual, sections 4.2 (`log`) and 8.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+
+from pasvport.control.log_streams import DescriptorStream, NetworkStream, Pace, Stream
+from pasvport.logformat.escape import one_line
+from pasvport.logformat.syslog import WARNING, Framing, Sender, is_stream, stream_key, stream_targets
+from pasvport.model import Config, LogTarget, LogTransport
+from pasvport.sockets import Datagrams
+
+TARGET_NUMBER = struct.Struct("!H")
+_LARGEST_LINE = 65536 + TARGET_NUMBER.size
+_LINES_PER_TURN = 512
+
+
+class Journal:
+    """The log targets of one configuration. Create and use it inside the running loop; targets given to it must be
+    of that configuration. A reload makes a new journal and closes the old one when its workers are gone.
+
+    `warn` gets "N log lines dropped" for stderr; `dropped_elsewhere` tells how many lines the workers dropped so far.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        process_id: int,
+        warn: Callable[[str], None] = lambda text: None,
+        dropped_elsewhere: Callable[[], int] = lambda: 0,
+        pace: Pace | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = config.settings
+        self._process_id = process_id
+        self._warn = warn
+        self._dropped_elsewhere = dropped_elsewhere
+        self._pace = pace or Pace()
+        self._clock = clock
+        self._datagrams = Datagrams()
+        self._datagrams_dropped = 0
+        self._framings: dict[tuple[LogTarget, str], Framing] = {}
+        self._targets = _targets(config)
+        self._numbers = {key: number for number, key in enumerate(stream_targets(config))}
+        self._streams = tuple(self._stream(key) for key in self._numbers)
+        self._channels: set[socket.socket] = set()
+        self._said = dropped_elsewhere()
+        self._untold = {target: 0 for target in config.settings.log_targets if not is_stream(target)}
+        self._reporter: asyncio.Task[None] | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost here so far (the workers count their own)."""
+        return self._datagrams_dropped + sum(stream.backlog.dropped for stream in self._streams)
+
+    def attach(self, channel: socket.socket) -> None:
+        """Take lines from a worker; `channel` is the journal's end of sockets.log_channel(), closed here at its end."""
+        self._channels.add(channel)
+        self._loop.add_reader(channel, self._receive, channel)
+        self._watch()
+
+    def say(self, level: int, text: str, targets: Sequence[LogTarget] | None = None, *, tag: str | None = None) -> None:
+        """The supervisor's own message at a syslog level (0..7), to `targets` (None: those of the global section)."""
+        body = one_line(text)
+        now = self._clock()
+        self._watch()
+        for target in self._settings.log_targets if targets is None else targets:
+            framing = self._framing(target, tag or self._settings.log_tag)
+            if framing.wants(level):
+                self._send(target, framing.frame(level, body, now))
+
+    async def close(self, seconds: float = 1.0) -> None:
+        """Take what the workers left, write what waits for at most `seconds`, and close everything opened here."""
+        for channel in tuple(self._channels):
+            while self._receive(channel):
+                pass
+            self._detach(channel)
+        if self._reporter is not None:
+            self._reporter.cancel()
+            await asyncio.gather(self._reporter, return_exceptions=True)
+        deadline = self._loop.time() + seconds
+        await asyncio.gather(*(stream.close(deadline) for stream in self._streams))
+        self._report()
+        self._datagrams.close()
+
+    # --- lines ----------------------------------------------------------------------------------------------------
+
+    def _receive(self, channel: socket.socket) -> bool:
+        """Take what is there, bounded, so that a torrent of lines does not keep the supervisor from its checks.
+
+        True when there may be more.
+        """
+        for _ in range(_LINES_PER_TURN):
+            try:
+                frame = channel.recv(_LARGEST_LINE)
+            except BlockingIOError:
+                return False
+            except OSError:
+                frame = b""
+            if not frame:
+                self._detach(channel)
+                return False
+            self._deliver(frame)
+        return True
+
+    def _deliver(self, frame: bytes) -> None:
+        number = TARGET_NUMBER.unpack_from(frame)[0] if len(frame) > TARGET_NUMBER.size else len(self._streams)
+        if number < len(self._streams):
+            self._streams[number].put(frame[TARGET_NUMBER.size :])
+        else:
+            self._datagrams_dropped += 1
+
+    def _detach(self, channel: socket.socket) -> None:
+        if channel in self._channels:
+            self._channels.discard(channel)
+            self._loop.remove_reader(channel)
+            channel.close()
+
+    def _send(self, target: LogTarget, line: bytes) -> None:
+        if is_stream(target):
+            self._streams[self._numbers[stream_key(target)]].put(line)
+            return
+        assert target.endpoint is not None
+        try:
+            self._datagrams.towards(target.endpoint)(line)
+        except OSError:
+            self._datagrams_dropped += 1
+
+    def _stream(self, key: LogTarget) -> Stream:
+        def word_losses(lines: int) -> bytes:
+            framing = Framing(target, self._sender(self._settings.log_tag))
+            return framing.frame(WARNING, _losses(lines).encode(), self._clock())
+
+        target = next(target for target in self._targets if is_stream(target) and stream_key(target) == key)
+        if key.transport is LogTransport.DESCRIPTOR:
+            return DescriptorStream(key.descriptor, self._pace, word_losses)
+        assert key.endpoint is not None
+        return NetworkStream(key.endpoint, self._pace, word_losses)
+
+    def _framing(self, target: LogTarget, tag: str) -> Framing:
+        if (target, tag) not in self._framings:
+            self._framings[target, tag] = Framing(target, self._sender(tag))
+        return self._framings[target, tag]
+
+    def _sender(self, tag: str) -> Sender:
+        told = self._settings.log_send_hostname
+        return Sender(tag, self._process_id, socket.gethostname() if told == "" else told)
+
+    # --- losses ---------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if self._reporter is None:
+            self._reporter = self._loop.create_task(self._report_for_ever(), name="log losses")
+
+    async def _report_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.notice)
+            self._report()
+
+    def _report(self) -> None:
+        lost = self.dropped + self._dropped_elsewhere() - self._said
+        if lost > 0:
+            self._warn(_losses(lost))
+            self._said += lost
+        for target, untold in self._untold.items():
+            self._untold[target] = self._told(target, untold + max(0, lost))
+
+    def _told(self, target: LogTarget, lost: int) -> int:
+        """Say losses to a datagram target; how many remain to be said. (Streams say their own when they work again.)"""
+        framing = self._framing(target, self._settings.log_tag)
+        if not lost or target.level < WARNING:
+            return 0
+        assert target.endpoint is not None
+        try:
+            # Not counted when it fails: a notice about drops must not become one.
+            self._datagrams.towards(target.endpoint)(framing.frame(WARNING, _losses(lost).encode(), self._clock()))
+        except OSError:
+            return lost
+        return 0
+
+
+def _losses(lines: int) -> str:
+    return f"{lines} log line{'' if lines == 1 else 's'} dropped"
+
+
+def _targets(config: Config) -> tuple[LogTarget, ...]:
+    return (*config.settings.log_targets, *(target for proxy in config.proxies for target in proxy.logging.targets))
