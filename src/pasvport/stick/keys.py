@@ -50,9 +50,7 @@ def compile_key(expression: Expression, table: StickTable) -> Key:
     kind, sample = compile_expression(expression)
     convert = _CASTS[table.key_type].get(kind)
     if convert is None:
-        raise ConfigError(
-            f"'{expression.text}' gives {kind.value} values, which a table of type '{table.key_type}' cannot store"
-        )
+        raise ConfigError(f"type of fetch not usable with type of stick-table '{table.name}'.")
     if table.key_type is KeyType.STRING:
         convert = partial(_cut, convert, table.key_length)
     elif table.key_type is KeyType.BINARY:
@@ -193,19 +191,28 @@ def _octets(value: Value) -> bytes:
     return (_number(value) & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big")
 
 
-def _hexadecimal(value: Value) -> bytes:
-    return _bytes(value).hex().upper().encode()
+def _up_to_nul(value: Value) -> bytes:
+    return _bytes(value).partition(b"\0")[0]
 
 
 _CASTS: dict[KeyType, dict[Kind, Callable[[Value], bytes | None]]] = {
-    KeyType.IP: {Kind.ADDRESS: _to_v4, Kind.INTEGER: _word, Kind.STRING: _parsed_v4},
-    KeyType.IPV6: {Kind.ADDRESS: _to_v6, Kind.INTEGER: _mapped_word, Kind.STRING: _parsed_v6},
-    KeyType.INTEGER: {Kind.ADDRESS: _v4_only, Kind.INTEGER: _word, Kind.STRING: _parsed_word},
+    KeyType.IP: {Kind.ADDRESS: _to_v4, Kind.IPV6: _to_v4, Kind.INTEGER: _word, Kind.STRING: _parsed_v4},
+    KeyType.IPV6: {Kind.ADDRESS: _to_v6, Kind.IPV6: _to_v6, Kind.INTEGER: _mapped_word, Kind.STRING: _parsed_v6},
+    KeyType.INTEGER: {Kind.ADDRESS: _v4_only, Kind.BOOLEAN: _word, Kind.INTEGER: _word, Kind.STRING: _parsed_word},
     KeyType.STRING: {
         Kind.ADDRESS: _address_words,
+        Kind.IPV6: _address_words,
+        Kind.BOOLEAN: _decimal,
         Kind.INTEGER: _decimal,
         Kind.STRING: _bytes,
-        Kind.BINARY: _hexadecimal,
+        Kind.BINARY: _up_to_nul,
     },
-    KeyType.BINARY: {Kind.ADDRESS: _bytes, Kind.INTEGER: _octets, Kind.STRING: _bytes, Kind.BINARY: _bytes},
+    KeyType.BINARY: {
+        Kind.ADDRESS: _bytes,
+        Kind.IPV6: _bytes,
+        Kind.BOOLEAN: _octets,
+        Kind.INTEGER: _octets,
+        Kind.STRING: _bytes,
+        Kind.BINARY: _bytes,
+    },
 }

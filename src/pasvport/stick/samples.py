@@ -1,14 +1,13 @@
 """Samples: what an expression's fetch takes from a connection and its converters make of it.
 
-Only what needs nothing but the addresses is known here: the address and port fetches, constants, and converters that
-are functions of their input. Source: configuration manual, 7.3.2 (internal states), 7.3.3 (layer 4), 7.3.1.
+Only what needs nothing but the addresses is known here: the address and port fetches, constants, and `ipmask`.
+Source: configuration manual, 7.3.1 (converters), 7.3.2 (internal states), 7.3.3 (layer 4).
 """
 
 from __future__ import annotations
 
 import ipaddress
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -20,13 +19,16 @@ from pasvport.model import Converter, Expression
 if TYPE_CHECKING:
     from pasvport.stick.keys import Endpoints
 
-_INT64 = 1 << 63
-
 
 class Kind(Enum):
-    """Type of a sample; addresses are packed, 4 or 16 bytes."""
+    """Type of a sample as far as it is known before there is one.
+
+    ADDRESS is packed, 4 or 16 bytes; IPV6 is known to have 16. BOOLEAN is 0 or 1.
+    """
 
     ADDRESS = "address"
+    IPV6 = "ipv6"
+    BOOLEAN = "boolean"
     INTEGER = "integer"
     STRING = "string"
     BINARY = "binary"
@@ -91,9 +93,9 @@ def _constant(value: Value, _ends: Endpoints) -> Value:
 
 def _boolean(text: str) -> int:
     values = {"true": 1, "1": 1, "false": 0, "0": 0}
-    if text not in values:
+    if text.lower() not in values:
         raise ValueError(text)
-    return values[text]
+    return values[text.lower()]
 
 
 def _text(text: str) -> bytes:
@@ -110,11 +112,11 @@ def _v6(text: str) -> bytes:
 
 _CONSTANTS: dict[str, tuple[Kind, Callable[[str], Value]]] = {
     "int": (Kind.INTEGER, int),
-    "bool": (Kind.INTEGER, _boolean),
+    "bool": (Kind.BOOLEAN, _boolean),
     "str": (Kind.STRING, _text),
     "bin": (Kind.BINARY, bytes.fromhex),
     "ipv4": (Kind.ADDRESS, _v4),
-    "ipv6": (Kind.ADDRESS, _v6),
+    "ipv6": (Kind.IPV6, _v6),
 }
 
 
@@ -125,7 +127,7 @@ def _fetch(expression: Expression) -> tuple[Kind, Sample]:
             raise ConfigError(f"fetch method '{name}' takes no argument")
         return _FETCHES[name]
     if name in ("always_true", "always_false"):
-        return Kind.INTEGER, partial(_constant, int(name == "always_true"))
+        return Kind.BOOLEAN, partial(_constant, int(name == "always_true"))
     if name not in _CONSTANTS:
         raise ConfigError(f"fetch method '{name}' is not supported yet for keys")
     kind, parse = _CONSTANTS[name]
@@ -142,7 +144,7 @@ def _fetch(expression: Expression) -> tuple[Kind, Sample]:
 
 @dataclass(frozen=True, slots=True)
 class _Conversion:
-    """What a converter takes and gives (None: what it was given), and how its arguments make it."""
+    """What a converter takes and gives, and how its arguments make it."""
 
     takes: tuple[Kind, ...]
     gives: Kind
@@ -189,83 +191,6 @@ def _masked(v4: int, v6: int | None, value: Value) -> Value | None:
     return (int.from_bytes(packed, "big") & v6).to_bytes(16, "big")
 
 
-def _wrapped(number: int) -> int:
-    """64-bit signed arithmetic."""
-    return (number + _INT64) % (2 * _INT64) - _INT64
-
-
-def _saturated(number: int) -> int:
-    return max(-_INT64, min(_INT64 - 1, number))
-
-
-def _quotient(one: int, other: int) -> int:
-    """C's division: towards zero; by zero gives the largest number."""
-    if not other:
-        return _INT64 - 1
-    whole = abs(one) // abs(other)
-    return whole if (one < 0) == (other < 0) else -whole
-
-
-def _remainder(one: int, other: int) -> int:
-    return one - other * _quotient(one, other) if other else 0
-
-
-_BINARY: dict[str, Callable[[int, int], int]] = {
-    "add": lambda a, b: _saturated(a + b),
-    "sub": lambda a, b: _saturated(a - b),
-    "mul": lambda a, b: _saturated(a * b),
-    "div": _quotient,
-    "mod": _remainder,
-    "and": lambda a, b: a & b,
-    "or": lambda a, b: a | b,
-    "xor": lambda a, b: a ^ b,
-}
-
-_UNARY: dict[str, Callable[[int], int]] = {
-    "neg": lambda a: _wrapped(-a),
-    "not": lambda a: int(not a),
-    "cpl": lambda a: ~a,
-    "bool": lambda a: int(bool(a)),
-    "even": lambda a: int(a % 2 == 0),
-    "odd": lambda a: a % 2,
-}
-
-
-def _calculation(operation: Callable[[int, int], int], args: tuple[str, ...]) -> Step:
-    (text,) = args
-    operand = int(text)
-    return lambda value: operation(value, operand) if isinstance(value, int) else None
-
-
-def _plain(operation: Callable[[int], int], args: tuple[str, ...]) -> Step:
-    _none_of(args)
-    return lambda value: operation(value) if isinstance(value, int) else None
-
-
-def _none_of(args: Sequence[str]) -> None:
-    if args:
-        raise ValueError(args)
-
-
-def _on_bytes(operation: Callable[[bytes], Value], args: tuple[str, ...]) -> Step:
-    _none_of(args)
-    return lambda value: operation(value) if isinstance(value, bytes) else None
-
-
-def _crc32(args: tuple[str, ...]) -> Step:
-    if args not in ((), ("0",)):
-        raise ConfigError("converter 'crc32' is supported without its avalanche argument only")
-    return _on_bytes(zlib.crc32, ())
-
-
-_BYTES = (Kind.STRING, Kind.BINARY)
 _CONVERTERS: dict[str, _Conversion] = {
-    "ipmask": _Conversion((Kind.ADDRESS,), Kind.ADDRESS, _ipmask),
-    **{n: _Conversion((Kind.INTEGER,), Kind.INTEGER, partial(_calculation, f)) for n, f in _BINARY.items()},
-    **{n: _Conversion((Kind.INTEGER,), Kind.INTEGER, partial(_plain, f)) for n, f in _UNARY.items()},
-    "lower": _Conversion((Kind.STRING,), Kind.STRING, partial(_on_bytes, bytes.lower)),
-    "upper": _Conversion((Kind.STRING,), Kind.STRING, partial(_on_bytes, bytes.upper)),
-    "length": _Conversion(_BYTES, Kind.INTEGER, partial(_on_bytes, len)),
-    "hex": _Conversion((Kind.BINARY,), Kind.STRING, partial(_on_bytes, lambda data: data.hex().upper().encode())),
-    "crc32": _Conversion(_BYTES, Kind.INTEGER, _crc32),
+    "ipmask": _Conversion((Kind.ADDRESS, Kind.IPV6), Kind.ADDRESS, _ipmask),
 }

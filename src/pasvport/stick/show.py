@@ -57,10 +57,15 @@ def _servers(table: model.StickTable, entry: Entry) -> list[tuple[int, str]]:
 
 
 def _stored(store: StoredType, value: Value, now: int) -> str:
-    name = f"{store.name}({store.period})" if store.period else store.name
-    if isinstance(value, list):
-        return " ".join(f"{store.name}{n}={_number(one, store.period, now)}" for n, one in enumerate(value))
-    return f"{name}={_number(value, store.period, now)}"
+    if not isinstance(value, list):
+        return f"{_named(store, store.name)}={_number(value, store.period, now)}"
+    stem, underscore, rest = store.name.partition("_")
+    names = [_named(store, f"{stem}{place}{underscore}{rest}") for place in range(len(value))]
+    return " ".join(f"{name}={_number(one, store.period, now)}" for name, one in zip(names, value, strict=True))
+
+
+def _named(store: StoredType, name: str) -> str:
+    return f"{name}({store.period})" if store.period else name
 
 
 def _number(value: int | Rate, period: int, now: int) -> int:
