@@ -25,7 +25,7 @@ from pasvport.errors import ConfigError
 
 LANGUAGE_VERSION = "2.6.12"
 MAX_NESTED_BLOCKS = 1024
-_MAX_DEPTH = 1024
+_MAX_PARENTHESES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +51,26 @@ class ConditionError(ConfigError):
 
 # --- versions -----------------------------------------------------------------------------------------------------
 
-_VERSION = re.compile(r"(\d+)?(?:\.(\d+))?(?:\.(\d+))?(?:-dev(\d*))?(?:\.(\d+))?")
-_OPENSSL_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?([a-z])?(?:-(?:[a-z]+)(\d*))?$")
+_VERSION = re.compile(r"(\d+)?(?:\.(\d+))?(?:\.(\d+))?(?:-dev(\d*))?(?:[-.](\d+))?")
+_OPENSSL_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)([a-z])?(?:-[a-z]+\d*)?")
 
 
 def _version_key(text: str) -> tuple[int, ...]:
-    """Comparable form of `X.Y[-devN][.Z]`: a development version comes before every release of its branch."""
+    """Comparable form of `X.Y[.Z][-devN][-N]`: a development version comes before every release of its branch."""
     found = _VERSION.match(text)
     assert found is not None  # the pattern matches the empty string
-    major, minor, patch, development, late_patch = found.groups()
+    major, minor, patch, development, build = found.groups()
     stage = int(development or 0) - 1_000_000 if development is not None else 0
-    return int(major or 0), int(minor or 0), stage, int(patch or late_patch or 0)
+    return int(major or 0), int(minor or 0), stage, int(patch or 0), int(build or 0)
 
 
 def _openssl_key(text: str) -> tuple[int, int, int, str]:
     """Comparable form of OpenSSL's version. Raises ValueError."""
-    found = _OPENSSL_VERSION.match(text)
+    found = _OPENSSL_VERSION.fullmatch(text)
     if found is None:
         raise ValueError(f"unparsable version '{text}'")
-    major, minor, fix, letter, _ = found.groups()
-    return int(major), int(minor), int(fix or 0), letter or ""
+    major, minor, fix, letter = found.groups()
+    return int(major), int(minor), int(fix), letter or ""
 
 
 # --- predicates ---------------------------------------------------------------------------------------------------
@@ -170,24 +170,28 @@ class _Evaluator:
         return self._chain("||", depth)
 
     def _chain(self, operator: str, depth: int) -> Callable[[], bool]:
-        """Operands joined by `operator`: `||` joins chains of `&&`, those join terms."""
+        """Operands joined by `operator`: `||` joins chains of `&&`, those join terms.
+
+        Where an operand is missing at the end, HAProxy blames the first `&&`, or for `||` the whole expression.
+        """
         operands: list[Callable[[], bool]] = []
+        blamed = self._at if operator == "||" else None
         while True:
             operands.append(self._chain("&&", depth) if operator == "||" else self._term(depth))
             self._skip_blanks()
             if not self._text.startswith(operator, self._at):
                 break
-            mark = self._at
+            blamed = self._at if blamed is None else blamed
             self._at += 2
             self._skip_blanks()
             if self._at >= len(self._text):
-                raise self._unparsable(mark)
+                raise self._unparsable(blamed)
         return (lambda: any(o() for o in operands)) if operator == "||" else (lambda: all(o() for o in operands))
 
     def _term(self, depth: int) -> Callable[[], bool]:
         self._skip_blanks()
         start = self._at
-        if depth > _MAX_DEPTH:
+        if depth > _MAX_PARENTHESES:
             raise self._unparsable(start)
         bangs = _BANGS.match(self._text, self._at)
         assert bangs is not None  # the pattern matches the empty string
