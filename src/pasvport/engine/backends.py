@@ -22,6 +22,7 @@ from pasvport.model import (
     StickAction,
     StickRule,
 )
+from pasvport.model import StickTable as StickTableModel
 from pasvport.record import ServerState
 from pasvport.slots import server_key
 from pasvport.stick.keys import Endpoints, compile_key, compile_sample, is_source_bound
@@ -30,6 +31,9 @@ from pasvport.wire import EntryLearnt, ObservedErrors
 
 if TYPE_CHECKING:
     from pasvport.engine.session import Session
+
+# With these, a queue on the backend proves that every server is full; the others may still find one (HAProxy 2.6).
+_FULL_WHEN_QUEUED = (Algorithm.FIRST, Algorithm.ROUNDROBIN, Algorithm.STATIC_RR)
 
 KeyOf = Callable[[Endpoints], bytes | None]
 
@@ -189,14 +193,15 @@ class LiveBackend:
 
     def _store(self, table: LiveTable, entry: Entry, server: LiveServer) -> None:
         entry.server_id = server.model.id
-        entry.server_key = server.model.name
+        by_address = table.table.model.server_key == "addr"
+        entry.server_key = str(server.model.endpoint) if by_address else server.model.name
         if table.shared:
             self.plant.tell(EntryLearnt(table.name, entry.key, server.model.id))
 
     def choose(self, session: Session, avoid: int) -> LiveServer | None:
         """The balancing algorithm's choice; None when every usable server is full."""
         key = self._key_of(session) if self._key_of is not None else None
-        if self.queue and self._limited and self._key_of is None:
+        if self.queue and self.proxy.balance.algorithm in _FULL_WHEN_QUEUED:
             return None
         index = self.pool.pick(key, avoid=avoid, full=self.is_full if self._limited else None)
         if index < 0:
@@ -335,6 +340,6 @@ def _same(one: StickRule, other: StickRule) -> bool:
     return one.expression == other.expression and one.table == other.table and one.origin == other.origin
 
 
-def is_shared(expressions: list[Expression], workers: int) -> bool:
+def is_shared(table: StickTableModel, expressions: list[Expression], workers: int) -> bool:
     """Whether a table's keys may turn up in more than one worker: some key is not bound to the source address."""
-    return workers > 1 and not all(is_source_bound(expression) for expression in expressions)
+    return workers > 1 and not all(is_source_bound(expression, table) for expression in expressions)

@@ -121,6 +121,8 @@ class Relay:
     def _inflow(self, inward: Pump, events: int, side: int) -> bool:
         """Read from a side that has something; False when that ended the relay."""
         if events & select.EPOLLPRI:
+            # A read stops short at the urgent mark with more behind it: read this side until it is empty from now on.
+            self.hung_up |= side
             inward.leave_pipe(self.plant.pipes)
         state = inward.state
         if events & select.EPOLLERR and (state is Flow.CLOGGED or state is Flow.ENDED):
@@ -243,7 +245,8 @@ class Relay:
         """Close both sides. `stage` None: data transfer for an abnormal end, nothing for a normal one."""
         if stage is None:
             stage = Stage.NONE if culprit is Culprit.NONE else Stage.DATA
-        self.close_both(reset=culprit is not Culprit.NONE)
+        # Before a server was reached nothing was cut short: an ordinary close says all there is to say.
+        self.close_both(reset=culprit is not Culprit.NONE and self.upload is not None)
         self.over(culprit, stage)
         self.upload = self.download = None
 

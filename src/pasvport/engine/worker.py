@@ -88,7 +88,7 @@ class Worker:
         for proxy in config.proxies:
             if proxy.stick_table is not None:
                 rules = [rule for other in config.proxies for rule in other.stick_rules if rule.table == proxy.name]
-                shared = is_shared([rule.expression for rule in rules], self.start.workers)
+                shared = is_shared(proxy.stick_table, [rule.expression for rule in rules], self.start.workers)
                 tables[proxy.name] = LiveTable(StickTable(proxy.stick_table), shared)
         return tables
 
