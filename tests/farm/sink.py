@@ -112,7 +112,7 @@ class LogSink:
         """The tcplog lines of a frontend, once there are `count` of them."""
 
         def enough(texts: list[str]) -> bool:
-            return sum(f" {frontend} " in text for text in texts) >= count
+            return sum(line.frontend == frontend for text in texts if (line := parse(text))) >= count
 
         self.until(enough, f"{count} lines of {frontend}", patience)
         return self.lines(frontend)

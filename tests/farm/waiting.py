@@ -57,3 +57,25 @@ def until_banner(host: str, port: int, alive: Callable[[], None], patience: floa
             return False
 
     until(greeted, f"the banner of {host}:{port}", patience)
+
+
+def _kernel_address(address: tuple[str, int]) -> str:
+    number = struct.unpack("=I", socket.inet_aton(address[0]))[0]
+    return f"{number:08X}:{address[1]:04X}"
+
+
+def until_accepted(client: socket.socket) -> None:
+    """Wait until the process behind the listening socket has taken this connection out of its backlog.
+
+    The kernel shows it: a connection still in a backlog is ESTABLISHED, or CLOSE_WAIT, and has no inode.
+    """
+    mine, theirs = _kernel_address(client.getsockname()), _kernel_address(client.getpeername())
+
+    def taken() -> bool:
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[1] == theirs and words[2] == mine:
+                return words[3] not in ("01", "08") or words[9] != "0"
+        return True  # gone already: it was taken, and closed
+
+    until(taken, f"accept() of {mine}")
