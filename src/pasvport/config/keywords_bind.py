@@ -1,0 +1,235 @@
+"""`bind` and its options. Source: HAProxy configuration manual, sections 4.2 and 5.1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pasvport.config.arguments import duration, integer
+from pasvport.config.cursor import Cursor, LineError
+from pasvport.config.draft import BindDraft, ProxyDraft
+from pasvport.config.keywords import Keyword, Status, Table, later, not_supported
+from pasvport.config.scalars import ScalarError, bind_addresses, parse_time, strict_int
+from pasvport.errors import AddressError
+from pasvport.model import Bind, SocketOptions, UnixPermissions
+
+Reader = Callable[[Cursor, BindDraft], None]
+_USAGE = "'bind' expects {<path>|[addr1]:port1[-end1]}{,[addr]:port[-end]}... as arguments."
+
+
+def read_bind(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`bind ADDRESS[,ADDRESS]... [option]...`. Raises LineError; a line with a wrong option binds nothing."""
+    word = cursor.argument(_USAGE)
+    try:
+        addresses = bind_addresses(word.text, cursor.environment)
+    except AddressError as error:
+        raise LineError(f"'bind' : {error}", word) from None
+    options = BindDraft(cursor.line, sockets=sum(len(ports) for _, ports in addresses))
+    cursor.about = f"'bind {word}' in section '{draft.kind}' : "
+    while cursor.more:
+        _read_option(cursor, options)
+    _claim_id(cursor, options, draft)
+    permissions = UnixPermissions(options.mode, options.uid, options.gid)
+    sockets = SocketOptions(mss=options.mss, user_timeout=options.user_timeout, fast_open=options.fast_open)
+    for endpoint, ports in addresses:
+        draft.binds.append(
+            Bind(
+                origin=cursor.origin,
+                endpoint=endpoint,
+                ports=ports,
+                name=options.name,
+                first_id=options.id or 0,
+                maxconn=options.maxconn,
+                backlog=options.backlog,
+                interface=options.interface,
+                namespace=options.namespace,
+                transparent=options.transparent,
+                v6only=options.v6only,
+                v4v6=options.v4v6,
+                defer_accept=options.defer_accept,
+                options=sockets,
+                permissions=permissions,
+            )
+        )
+
+
+def _read_option(cursor: Cursor, options: BindDraft) -> None:
+    word = cursor.take()
+    row = BIND.find(word.text)
+    if row is None:
+        raise LineError(f"unknown keyword '{word}'", word, BIND.suggestion(word.text))
+    if row.read is None:
+        raise LineError(not_supported(word.text), word)
+    row.read(cursor, options)
+
+
+def _claim_id(cursor: Cursor, options: BindDraft, draft: ProxyDraft) -> None:
+    if options.id is None:
+        return
+    other = draft.listener_ids.get(options.id)
+    if other is not None:
+        raise LineError(f"'id' : custom id {options.id} already used at {other.origin}", cursor.words[-1])
+    draft.listener_ids[options.id] = cursor.line
+
+
+def _text_into(field: str, missing: str) -> Reader:
+    def read(cursor: Cursor, options: BindDraft) -> None:
+        setattr(options, field, cursor.argument(missing).text)
+
+    return read
+
+
+def _flag(field: str) -> Reader:
+    def read(_cursor: Cursor, options: BindDraft) -> None:
+        setattr(options, field, True)
+
+    return read
+
+
+def _count_into(field: str) -> Reader:
+    def read(cursor: Cursor, options: BindDraft) -> None:
+        name = cursor.words[cursor.at - 1]
+        word = cursor.argument(f"'{name}' : missing value")
+        value = integer(cursor, word)
+        if value < 0:
+            raise LineError(f"'{name}' : invalid value {value}, must be >= 0", word)
+        setattr(options, field, value)
+
+    return read
+
+
+def _id(cursor: Cursor, options: BindDraft) -> None:
+    if options.sockets != 1:
+        raise LineError("'id' can only be used with a single socket", cursor.words[cursor.at - 1])
+    word = cursor.argument("'id' : expects an integer argument")
+    value = strict_int(word.text)
+    if value is None:
+        raise LineError(f"'id' : expects an integer argument, found '{word}'", word)
+    if value <= 0:
+        raise LineError("'id' : custom id has to be > 0", word)
+    options.id = value
+
+
+def _mode(cursor: Cursor, options: BindDraft) -> None:
+    word = cursor.argument("'mode' : missing or invalid mode '' (octal integer expected)")
+    if not re.fullmatch("[0-7]+", word.text):
+        raise LineError(f"'mode' : missing or invalid mode '{word}' (octal integer expected)", word)
+    options.mode = int(word.text, 8) & 0o7777
+
+
+def _user(cursor: Cursor, options: BindDraft) -> None:
+    word = cursor.argument("'user' : missing user name")
+    options.uid = cursor.world.user_id(word.text)
+    if options.uid is None:
+        raise LineError(f"'user' : unknown user name '{word}'", word)
+
+
+def _group(cursor: Cursor, options: BindDraft) -> None:
+    word = cursor.argument("'group' : missing group name")
+    options.gid = cursor.world.group_id(word.text)
+    if options.gid is None:
+        raise LineError(f"'group' : unknown group name '{word}'", word)
+
+
+def _mss(cursor: Cursor, options: BindDraft) -> None:
+    word = cursor.argument("'mss' : missing MSS value")
+    value = integer(cursor, word)
+    if not 1 <= abs(value) <= 65535:
+        raise LineError("'mss' : expects an MSS with and absolute value between 1 and 65535", word)
+    options.mss = value
+
+
+def _tcp_ut(cursor: Cursor, options: BindDraft) -> None:
+    options.user_timeout = positive_delay(cursor)
+
+
+def positive_delay(cursor: Cursor) -> int:
+    """The milliseconds of `tcp-ut`. Raises LineError."""
+    complaint = "'tcp-ut' : expects a positive delay in milliseconds"
+    word = cursor.argument("'tcp-ut' : missing TCP User Timeout value")
+    try:
+        parse_time(word.text)
+    except ScalarError:
+        raise LineError(complaint, word) from None
+    return duration(cursor, word, "tcp-ut")
+
+
+def _stats_socket_only(cursor: Cursor, _options: BindDraft) -> None:
+    word = cursor.words[cursor.at - 1]
+    raise LineError(f"'{word}' belongs to 'stats socket', which is not supported yet.", word)
+
+
+def _row(name: str, syntax: str, doc: str, read: Reader, priority: str = "P1", default: str = "") -> Keyword[BindDraft]:
+    return Keyword(name, syntax, doc, read, priority=priority, default=default, status=Status.SUPPORTED)
+
+
+BIND: Table[BindDraft] = Table(
+    (
+        _row(
+            "name",
+            "<name>",
+            "Name of the listener in logs and statistics.",
+            _text_into("name", "'name' : missing name"),
+            "P0",
+        ),
+        _row("id", "<number>", "Numeric id of the listener; one socket only.", _id, default="counted from 1"),
+        _row(
+            "maxconn",
+            "<number>",
+            "Connections at once on each of its ports.",
+            _count_into("maxconn"),
+            default="the frontend's",
+        ),
+        _row("backlog", "<number>", "Length of the accept queue.", _count_into("backlog"), default="the frontend's"),
+        _row(
+            "interface",
+            "<name>",
+            "Take connections from this interface only.",
+            _text_into("interface", "'interface' : missing interface name"),
+            "P2",
+        ),
+        _row(
+            "namespace",
+            "<name>",
+            "Listen in this network namespace.",
+            _text_into("namespace", "'namespace' : missing namespace id"),
+            "P2",
+        ),
+        _row("transparent", "", "Bind an address the machine does not have.", _flag("transparent")),
+        _row("v4v6", "", "With `::`, take IPv4 too.", _flag("v4v6")),
+        _row("v6only", "", "With `::`, take IPv6 only.", _flag("v6only")),
+        _row("mode", "<octal>", "Permissions of a UNIX socket.", _mode, "P0"),
+        _row("user", "<name>", "Owner of a UNIX socket.", _user, "P0"),
+        _row("group", "<name>", "Group of a UNIX socket.", _group, "P0"),
+        _row("uid", "<number>", "As `user`, by number.", _count_into("uid"), "P0"),
+        _row("gid", "<number>", "As `group`, by number.", _count_into("gid"), "P0"),
+        _row("mss", "<bytes>", "Largest TCP segment to announce; negative: relative to the path's.", _mss, "P2"),
+        _row("tcp-ut", "<time>", "Reset a connection whose data stays unacknowledged this long.", _tcp_ut, "P2"),
+        _row("tfo", "", "TCP Fast Open.", _flag("fast_open"), "P2"),
+        _row(
+            "defer-accept",
+            "",
+            "Accept once the client has spoken (an FTP client waits: not for port 21).",
+            _flag("defer_accept"),
+            "P2",
+        ),
+        *(
+            Keyword(name, syntax, doc, _stats_socket_only, priority="P0", status=Status.LATER)
+            for name, syntax, doc in (
+                ("level", "user|operator|admin", "Rights on the runtime API."),
+                ("expose-fd", "listeners", "Hand listening sockets to a new process."),
+                ("severity-output", "none|number|string", "Prefix of runtime API answers."),
+            )
+        ),
+        *later(
+            "ssl crt crt-list ca-file ca-verify-file crl-file verify ca-ignore-err crt-ignore-err no-ca-names "
+            "ssl-min-ver ssl-max-ver ciphers ciphersuites curves ecdhe prefer-client-ciphers no-sslv3 no-tlsv10 "
+            "no-tlsv11 no-tlsv12 no-tlsv13 force-sslv3 force-tlsv10 force-tlsv11 force-tlsv12 force-tlsv13 alpn npn "
+            "strict-sni no-tls-tickets tls-ticket-keys generate-certificates ca-sign-file ca-sign-pass allow-0rtt",
+            "TLS on accepted connections.",
+            priority="P1",
+        ),
+        *later("accept-proxy accept-netscaler-cip", "A header with the client's address comes first.", priority="P0"),
+        *later("nice proto process thread shards", "Placement inside HAProxy's process.", priority="P3"),
+    )
+)

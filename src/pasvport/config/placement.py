@@ -1,0 +1,78 @@
+"""Whether a keyword may stand in this section, and HAProxy's words when it may not."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pasvport.config.cursor import Cursor, LineError, Prefix
+from pasvport.config.draft import ProxyDraft
+from pasvport.config.keywords import Keyword, Misplaced, Place, Status, not_supported
+
+D = TypeVar("D")
+
+_SIDES = ((Place.FRONTEND, "frontend"), (Place.BACKEND, "backend"))
+
+
+def missing_side(row: Keyword[D], draft: ProxyDraft) -> str:
+    """`frontend` or `backend` when the section lacks the side the keyword is about, else ""."""
+    if draft.is_defaults or row.places & draft.side:
+        return ""
+    return next((name for side, name in _SIDES if row.places & side), "")
+
+
+def ignored_text(shown: str, draft: ProxyDraft, side: str, advice: str = "") -> str:
+    """HAProxy's text for a keyword that has no effect here."""
+    advice = f" {advice}" if advice else ""
+    return f"'{shown}' ignored because {draft.title} '{draft.name}' has no {side} capability.{advice}"
+
+
+def admitted(row: Keyword[D], cursor: Cursor, draft: ProxyDraft, shown: str) -> bool:
+    """Whether to read on; warns of a keyword without effect. Raises LineError for one that must not stand here."""
+    word = cursor.words[min(cursor.at, len(cursor.words)) - 1]
+    if row.misplaced is Misplaced.OWN:
+        return True
+    if draft.is_defaults and not row.places & Place.DEFAULTS:
+        raise LineError(f"'{shown}' not allowed in 'defaults' section.", word)
+    side = missing_side(row, draft)
+    if not side:
+        return True
+    if row.misplaced is Misplaced.ALERT:
+        raise LineError(f"'{shown}' not allowed because {draft.title} '{draft.name}' has no {side} capability.", word)
+    cursor.warn(ignored_text(shown, draft, side, row.advice), word)
+    return row.misplaced is Misplaced.WARN
+
+
+def obey(row: Keyword[ProxyDraft], cursor: Cursor, draft: ProxyDraft, shown: str) -> None:
+    """Read one line of a proxy section with its row. Raises LineError."""
+    word = cursor.words[min(cursor.at, len(cursor.words)) - 1]
+    if cursor.prefix is not Prefix.NONE and not row.negatable:
+        raise LineError(f"negation/default is not supported for {shown_with_kind(cursor, shown)}.", word)
+    if not admitted(row, cursor, draft, shown):
+        return
+    if row.read is None:
+        _without_reader(row, cursor, draft, shown)
+        return
+    check_count(row, cursor)
+    row.read(cursor, draft)
+
+
+def shown_with_kind(cursor: Cursor, shown: str) -> str:
+    return f"option '{shown}'" if cursor.keyword.text == "option" else f"'{shown}'"
+
+
+def check_count(row: Keyword[D], cursor: Cursor) -> None:
+    """Raises LineError when there are more arguments than the row allows."""
+    if row.most is not None and len(cursor.words) - cursor.at > row.most:
+        extra = cursor.words[cursor.at + row.most]
+        name = " ".join(word.text for word in cursor.words[: cursor.at])
+        raise LineError(f"'{name}' cannot handle unexpected argument '{extra}'.", extra)
+
+
+def _without_reader(row: Keyword[ProxyDraft], cursor: Cursor, draft: ProxyDraft, shown: str) -> None:
+    word = cursor.words[min(cursor.at, len(cursor.words)) - 1]
+    if row.status is Status.HTTP:
+        draft.http.setdefault(row.advice or f"'{shown}' ignored for {{proxy}} as it requires HTTP mode.", cursor.line)
+        return
+    if row.status is Status.REMOVED:
+        raise LineError(f"the '{shown}' directive is not supported any more. {row.doc}".strip(), word)
+    raise LineError(not_supported(" ".join(item.text for item in cursor.words[: cursor.at])), word)

@@ -1,0 +1,39 @@
+"""Everything outside the text that a configuration depends on, handed in as values and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pasvport.config.directives import Build
+
+
+def _nobody(_name: str) -> int | None:
+    return None
+
+
+def _any_format(_text: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the machine and the command line know, frozen for one load.
+
+    `user_id` and `group_id` answer None for a name the system does not know. `check_log_format` raises ConfigError with
+    the reason for a log-format string it cannot render. `build` and
+    `diagnostic_mode` (`-dD`) are for the directives. `directory` is where relative paths begin. `maxconn` and `frontend_maxconn` are the command line's `-n` and
+    `-N` (0: not given); `localpeer` is `-L`.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user_id: Callable[[str], int | None] = _nobody
+    group_id: Callable[[str], int | None] = _nobody
+    check_log_format: Callable[[str], None] = _any_format
+    hostname: str = "localhost"
+    build: Build = field(default_factory=Build)
+    diagnostic_mode: bool = False
+    directory: str = "/"
+    localpeer: str = ""
+    maxconn: int = 0
+    frontend_maxconn: int = 0
