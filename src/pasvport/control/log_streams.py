@@ -180,9 +180,10 @@ class NetworkStream:
                     reader, writer = await self._connect()
                 await self._serve(reader, writer)
                 pause = self._pace.first_pause
+                await asyncio.sleep(pause)
             except (OSError, TimeoutError):
+                await asyncio.sleep(pause)
                 pause = min(pause * 2, self._pace.longest_pause)
-            await asyncio.sleep(pause)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         endpoint = self._endpoint

@@ -110,11 +110,11 @@ _TABLE = (
     _plain("bp", "our port towards the server", Kind.PORT, "source_port"),
     _plain("bq", "sessions served before this one in the backend's queue", Kind.NUMBER, "backend_queue", final=True),
     _plain("ci", "client address; `unix` on a UNIX socket", Kind.ADDRESS, "client_address"),
-    _plain("cp", "client port; the listener's id on a UNIX socket", Kind.PORT, "client_port"),
+    _plain("cp", "client port; the listener's id on a UNIX socket", Kind.CLIENT_PORT, "client_port"),
     _plain("f", "frontend", Kind.TEXT, "frontend"),
     _plain("fc", "connections of the frontend", Kind.NUMBER, "frontend_connections", final=True),
     _plain("fi", "address the client dialled", Kind.ADDRESS, "frontend_address"),
-    _plain("fp", "port the client dialled", Kind.PORT, "frontend_port"),
+    _plain("fp", "port the client dialled", Kind.CLIENT_PORT, "frontend_port"),
     Alias(
         "ft",
         "frontend, with `~` after it when TLS ends here",

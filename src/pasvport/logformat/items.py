@@ -23,6 +23,7 @@ class Kind(StrEnum):
     TEXT = "text"
     ADDRESS = "address"
     PORT = "port"
+    CLIENT_PORT = "port of the client's connection; the listener's id, always decimal, on a UNIX socket"
     NUMBER = "number"
     HEX2 = "number, two digits under +X"
     HEX4 = "number, four digits under +X"
@@ -50,6 +51,8 @@ class Flags:
 
 def flagged(read: Read, kind: Kind, flags: Flags) -> Read:
     """`read`, with what `flags` mean for its kind. The plain case costs nothing: it is `read` itself."""
+    if flags.hexadecimal and kind is Kind.CLIENT_PORT:
+        return lambda record: read(record) if record.client_address == "unix" else _hex4(read(record))
     if flags.hexadecimal and kind in _HEXADECIMAL:
         return _composed(read, _HEXADECIMAL[kind])
     if kind in (Kind.TEXT, Kind.ADDRESS) and (flags.quote or flags.escape or not flags.mandatory):

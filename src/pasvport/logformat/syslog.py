@@ -113,8 +113,13 @@ class Framing:
         if self._fractional:
             head = b"%b%06d%b" % (head, int((now - second) * 1_000_000), self._tail)
             if self._target.format is LogFormat.RFC5424:
-                head += structured + b" "
+                head = self._with_structured(head, structured)
         return (head + body)[: self._target.length] + b"\n"
+
+    def _with_structured(self, head: bytes, structured: bytes) -> bytes:
+        # Half an element is no element: what does not fit as a whole would make the line unreadable.
+        fits = len(head) + len(structured) < self._target.length
+        return b"%b%b " % (head, structured if fits else NO_STRUCTURED_DATA)
 
     def _turn(self, second: int) -> None:
         self._second = second

@@ -1,0 +1,108 @@
+"""docs/logging.md, written from the tables: what a log format may say, and how a line is framed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pasvport.logformat.aliases import ALIASES, EMPTY_ALIASES, HTTP_ALIASES, Alias
+from pasvport.logformat.fetches import CONVERTERS, FETCHES
+from pasvport.logformat.items import Kind
+from pasvport.logformat.renderer import CONNECT_FORMAT, EMBRYONIC_PREFIX, TCPLOG_FORMAT
+from pasvport.logformat.syslog import FACILITIES, LEVELS
+
+_INTRODUCTION = f"""# Logging
+
+This page is generated from the tables in `src/pasvport/logformat`; `python -m pytest tests/logs` says when it is stale.
+
+## When a line is written
+
+| frontend has | line | when |
+|---|---|---|
+| no format | `{CONNECT_FORMAT}` | at accept |
+| `option tcplog` | `{TCPLOG_FORMAT}` | when the session ends |
+| `log-format` with a figure of the end | that format | when the session ends |
+| `log-format` without one, or `option logasap` | that format; growing figures get a `+` | once connected |
+| a format, but no session came about | `{EMBRYONIC_PREFIX}/LISTENER: MESSAGE`, or `error-log-format` | at once |
+
+`option dontlognull` leaves out sessions whose **client** sent nothing, as HAProxy does: a passive-FTP download's data
+connection is such a session. `option dontlog-normal` leaves out, and `option log-separate-errors` raises to level
+`err` all but, sessions whose termination state begins with `-` (without retries) or `L`, not redispatched.
+
+A target that is slow or gone never slows a session: what cannot be sent at once, or exceeds a stream's backlog of
+1 MiB, is dropped, counted, and said (`N log lines dropped`) on stderr and to the target when it works again.
+
+## Log formats
+
+An item is `%FLAGSalias` or `%FLAGS[fetch(args),converter(args)]`, where FLAGS is nothing or
+`{{+Q,-E,...}}`; `%%` is a percent sign. Runs of blanks become one. Flags: `Q` quotes, `E` puts a backslash before
+`"`, `\\` and `]`, `X` writes addresses, ports and some numbers in hexadecimal; `%{{+Q}}o` changes them for all that
+follows. An empty value is `-`, or `""` when quoted. Control characters and non-ASCII bytes of a
+value are written `#XX`.
+"""
+
+_FRAMES = """## Frames
+
+| `format` | before the message |
+|---|---|
+| `local` (default) | `<134>Nov 23 01:22:41 TAG[PID]: ` |
+| `rfc3164` (default with `log-send-hostname`) | `<134>Nov 23 01:22:41 HOST TAG[PID]: ` |
+| `rfc5424` | `<134>1 2026-11-23T01:22:41.701826+00:00 HOST TAG PID - SD ` |
+| `priority` | `<134>` |
+| `short` | `<6>` |
+| `timed` | `<6>2026-11-23T01:22:41.701834+00:00 ` |
+| `iso` | `2026-11-23T01:22:41.701834+00:00 ` |
+| `raw` | nothing |
+
+Every line, frame included, is cut to the target's `len` and ended by LF, over UDP and over TCP. Structured data
+(`log-format-sd`) that would not fit is left out as a whole (`-`), so that the message remains valid; HAProxy leaves out
+the message too.
+"""
+
+
+def render_reference() -> str:
+    """The whole page, in Markdown."""
+    parts = (
+        _INTRODUCTION,
+        _table("Aliases", ("alias", "meaning", "flags", "known"), map(_alias_row, _sorted_aliases())),
+        f"Printed as nothing (captures): {_names(EMPTY_ALIASES, '%')}.",
+        f"Refused, of HTTP: {_names(HTTP_ALIASES, '%')}.\n",
+        _table("Fetches", ("fetch", "meaning"), ((f"`{fetch.name}`", fetch.meaning) for fetch in FETCHES.values())),
+        f"Converters: {_names(CONVERTERS, '')}.\n",
+        _FRAMES,
+        f"Facilities, 0 to 23: {' '.join(f'`{name}`' for name in FACILITIES)}.\n",
+        f"Levels, 0 to 7: {' '.join(f'`{name}`' for name in LEVELS)}.\n",
+    )
+    return "\n".join(parts)
+
+
+def _sorted_aliases() -> list[Alias]:
+    return sorted(ALIASES.values(), key=lambda alias: (alias.name.lower(), alias.name))
+
+
+def _alias_row(alias: Alias) -> tuple[str, ...]:
+    return f"`%{alias.name}`", alias.meaning, _FLAGS[alias.kind], "at the end" if alias.final else "once connected"
+
+
+def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = ["## " + title, "", _row(head), _row(("---",) * len(head)), *map(_row, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _names(names: Iterable[str], sign: str) -> str:
+    return " ".join(f"`{sign}{name}`" for name in sorted(names))
+
+
+_FLAGS = {
+    Kind.TEXT: "Q E",
+    Kind.ADDRESS: "Q E X",
+    Kind.PORT: "X",
+    Kind.CLIENT_PORT: "X",
+    Kind.NUMBER: "",
+    Kind.HEX2: "X",
+    Kind.HEX4: "X",
+    Kind.VERBATIM: "",
+}
