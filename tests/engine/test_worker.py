@@ -369,6 +369,8 @@ def test_maxconn_leaves_the_excess_in_the_kernel(where):
             upstreams[0].close()
             clients[0].close()
             upstreams.append(accept(listener))
+            upstreams[-1].sendall(b"+")
+            assert clients[-1].recv(1) == b"+"
             for sock in upstreams + clients:
                 sock.close()
             for _ in range(3):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import errno
 import os
 import select
 from collections.abc import Mapping
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from pasvport import sockets
 from pasvport.address import Family, unmapped
+from pasvport.engine.account import record_of
 from pasvport.engine.counters import FrontendCells, ListenerCells, RateLimit
+from pasvport.engine.dialer import OUT_OF_DESCRIPTORS
 from pasvport.engine.guests import Guests
 from pasvport.engine.plant import Plant, SlotWaiter
 from pasvport.engine.relay import Patience, patience
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 _ACCEPTABLE = select.EPOLLIN
 _SHARED = select.EPOLLIN | select.EPOLLEXCLUSIVE
-_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_EXPENSIVE = frozenset({"frontend_address", "server_address", "server_port", "source_address", "source_port"})
+"""Fields of a record that are filled only when a log format asks for one of them."""
 _DEFAULT_BATCH = 64
 _WILDCARDS = ("*", "", "0.0.0.0", "::")
 
@@ -47,7 +49,7 @@ class LiveFrontend:
         self.backend = backend
         self.logger = logger
         self.guests = guests
-        self.log_needs = bool(logger is not None and logger.needs)
+        self.log_needs = frozenset() if logger is None else logger.needs & _EXPENSIVE
         self.cells = FrontendCells(plant.counters.layout.frontend[proxy.index], plant.counters.offset)
         self.patience: Patience = patience(proxy, backend.proxy if backend is not None else proxy)
         self.batch = plant.config.settings.maxaccept or _DEFAULT_BATCH
@@ -157,7 +159,7 @@ class LiveListener:
                 return
             except OSError as error:
                 self._close_gates(len(self.gates))
-                if error.errno in _NO_DESCRIPTOR:
+                if error.errno in OUT_OF_DESCRIPTORS:
                     self._out_of_descriptors()
                     return
                 continue
@@ -228,7 +230,7 @@ class LiveListener:
     def _announce(self, session: Session) -> None:
         logger = self.frontend.logger
         if logger is not None and logger.at_accept:
-            logger.session_started(session.record(Culprit.NONE, Stage.NONE))
+            logger.session_started(record_of(session, Culprit.NONE, Stage.NONE))
 
     def _refuse(self, client: int) -> None:
         """A new client during a soft stop."""

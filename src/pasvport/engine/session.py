@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import _socket
 import errno
 import random
 import select
 import socket
-import time
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from pasvport import sockets
-from pasvport.address import unmapped
+from pasvport.engine.account import count_end, count_times, record_of
 from pasvport.engine.backends import LiveBackend, LiveServer, LiveTable
-from pasvport.engine.counters import FrontendCells, ListenerCells
+from pasvport.engine.dialer import OURS, OUT_OF_DESCRIPTORS, dial, local_address, met_a_server
 from pasvport.engine.loop import READABLE
 from pasvport.engine.relay import Relay
-from pasvport.model import Algorithm, PortMap, SourceUse
-from pasvport.record import NO_SERVER, Culprit, SessionRecord, Stage
+from pasvport.model import Algorithm
+from pasvport.record import Culprit, Stage
 from pasvport.stick.table import Entry
 
 if TYPE_CHECKING:
@@ -26,9 +24,7 @@ if TYPE_CHECKING:
 
 _GONE = select.EPOLLHUP | select.EPOLLERR
 _RETRY_DELAY = 1.0
-_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ROUND_ROBIN_KIND = (Algorithm.ROUNDROBIN, Algorithm.STATIC_RR, Algorithm.RANDOM)
-_ANY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 class Phase(IntEnum):
@@ -120,6 +116,16 @@ class Session(Relay):
     @property
     def source_port(self) -> int:
         return self.port
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes the client sent."""
+        return self.upload.taken if self.upload is not None else 0
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes the server sent."""
+        return self.download.taken if self.download is not None else 0
 
     @property
     def destination(self) -> bytes:
@@ -246,84 +252,19 @@ class Session(Relay):
 
     def dial(self) -> None:
         """Start one connection attempt to the chosen server."""
-        server, backend = self.pick, self.backend
+        server, backend, plant = self.pick, self.backend, self.plant
         assert server is not None
         assert backend is not None
         self.phase = Phase.CONNECTING
         try:
-            sock = sockets.outgoing(server.family)
+            self.server = dial(self, server)
         except OSError as error:
-            self._no_socket(error)
+            self._could_not_dial(error.errno or errno.EIO)
             return
-        code = self._start_connecting(sock, server)
-        if code not in (0, errno.EINPROGRESS):
-            sock.close()
-            self._could_not_dial(code)
-            return
-        self.server = sock.detach()
-        self.plant.cells[backend.cells.connect] += 1
-        self.plant.cells[server.cells.connect] += 1
-        self.plant.loop.add(self.server, self)
-        now = self.plant.loop.now
-        self.plant.loop.timers.file(self, now + self.patience.connect, now)
-
-    def _start_connecting(self, sock: _socket.socket, server: LiveServer) -> int:
-        """0, EINPROGRESS, or the errno that refused."""
-        backend = self.backend
-        assert backend is not None
-        options = backend.proxy.server_options
-        try:
-            sockets.prepare_outgoing(sock, server.family, options, server.model.options, self.plant.config.settings)
-            if server.source is not None and server.family != socket.AF_UNIX:
-                self._bind_source(sock, server)
-        except OSError as error:
-            return error.errno or errno.EIO
-        return sock.connect_ex(self._target(server))
-
-    def _target(self, server: LiveServer) -> tuple[str, int] | bytes | str:
-        address = server.address
-        if isinstance(address, str | bytes):
-            return address
-        host = address[0]
-        if host in _ANY_ADDRESS:
-            host = local_address(self.client)[0]
-        port = server.model.port
-        return host, port.value if port.kind is PortMap.FIXED else port.towards(self.destination_port) & 0xFFFF
-
-    def _bind_source(self, sock: _socket.socket, server: LiveServer) -> None:
-        source = server.source
-        assert source is not None
-        if source.interface:
-            sockets.bind_interface(sock, source.interface)
-        if source.use in (SourceUse.CLIENT, SourceUse.CLIENT_IP):
-            port = self.port if source.use is SourceUse.CLIENT else 0
-            sockets.bind_source(sock, (unmapped(self.host), port), transparent=True)
-        elif source.use is SourceUse.ADDRESS and source.use_endpoint is not None:
-            sockets.bind_source(sock, (source.use_endpoint.host, source.use_endpoint.port), transparent=True)
-        elif source.ports is not None and server.ports is not None and source.endpoint is not None:
-            self._bind_port_of_range(sock, source.endpoint.host, server)
-        elif source.endpoint is not None:
-            sockets.bind_source(sock, (source.endpoint.host, source.endpoint.port), transparent=False)
-
-    def _bind_port_of_range(self, sock: _socket.socket, host: str, server: LiveServer) -> None:
-        assert server.ports is not None
-        for _ in range(len(server.ports)):
-            port = server.ports.popleft()
-            try:
-                sockets.bind_source(sock, (host, port), transparent=False)
-            except OSError:
-                server.ports.append(port)
-                continue
-            self.source_port_used = port
-            return
-        raise OSError(errno.EADDRNOTAVAIL, "no free source port")
-
-    def _no_socket(self, error: OSError) -> None:
-        if error.errno in _NO_DESCRIPTOR:
-            self.phase = Phase.RETRYING
-            self.plant.starve(self)
-            return
-        self._could_not_dial(error.errno or errno.EIO)
+        plant.cells[backend.cells.connect] += 1
+        plant.cells[server.cells.connect] += 1
+        plant.loop.add(self.server, self)
+        plant.loop.timers.file(self, plant.loop.now + self.patience.connect, plant.loop.now)
 
     def feed(self) -> None:
         """Descriptors may be free again."""
@@ -331,19 +272,24 @@ class Session(Relay):
             self.dial()
 
     def _could_not_dial(self, code: int) -> None:
-        """connect() failed at once; no local port left is our fault, everything else the server's."""
-        if code in (errno.EADDRNOTAVAIL, errno.EAGAIN, errno.EADDRINUSE, errno.EPERM, errno.EACCES, errno.ENODEV):
+        """An attempt ended before it began: for want of a descriptor, by our fault, or because nobody is there."""
+        self._return_source_port()
+        if code in OUT_OF_DESCRIPTORS:
+            self.phase = Phase.RETRYING
+            self.plant.loop.timers.cancel(self)
+            self.plant.starve(self)
+        elif code in OURS:
             assert self.pick is not None
             self._count_failure(self.pick)
             self._stop(Culprit.RESOURCE, Stage.CONNECT)
-            return
-        self._attempt_failed(timed_out=False)
+        else:
+            self._attempt_failed(timed_out=False)
 
     def _connecting_events(self, events: int) -> None:
-        if events & _GONE:
+        if events & _GONE and not met_a_server(self.server):
             self._hang_up_server()
             self._attempt_failed(timed_out=False)
-        elif events & select.EPOLLOUT:
+        elif events & (select.EPOLLOUT | _GONE):
             self._connected(events)
 
     def _hang_up_server(self) -> None:
@@ -368,7 +314,7 @@ class Session(Relay):
         logger = self.frontend.logger
         if logger is not None and logger.at_connect:
             self.logged = True
-            logger.session_connected(self.record(Culprit.NONE, Stage.NONE))
+            logger.session_connected(record_of(self, Culprit.NONE, Stage.NONE))
         if self.client_events:
             waiting, self.client_events = self.client_events, 0
             self.relay_events(self.client, waiting & ~select.EPOLLOUT)
@@ -511,14 +457,13 @@ class Session(Relay):
             backend.leave_queue(self, self.queue_owner)
         self._return_source_port()
         self._release_server()
-        inward = self.upload.taken if self.upload is not None else 0
-        outward = self.download.taken if self.download is not None else 0
         if backend is not None:
-            self._leave_backend(backend, inward, outward)
-        self._count_end(culprit, phase, inward, outward)
+            self._leave_backend(backend)
+        count_end(self, culprit, established=phase is Phase.ESTABLISHED)
+        count_times(self)
         logger = self.frontend.logger
         if logger is not None and not self.logged:
-            logger.session_ended(self.record(culprit, stage))
+            logger.session_ended(record_of(self, culprit, stage))
         self.frontend.session_over(self)
 
     def _release_server(self) -> None:
@@ -531,97 +476,17 @@ class Session(Relay):
         if server.slot is not None:
             server.slot.give()
 
-    def _leave_backend(self, backend: LiveBackend, inward: int, outward: int) -> None:
-        cells, now = self.plant.cells, self.plant.loop.now
-        cells[backend.cells.scur] -= 1
+    def _leave_backend(self, backend: LiveBackend) -> None:
+        now = self.plant.loop.now
+        self.plant.cells[backend.cells.scur] -= 1
         if self.entries is not None:
             for table, entry in self.entries:
-                table.table.session_ended(entry, inward, outward, now)
+                table.table.session_ended(entry, self.bytes_in, self.bytes_out, now)
                 table.table.release(entry, now)
                 if self.learnt and not self.connected_at and not entry.users:
                     # We named a server that we never reached: the client's next try is free to choose.
                     table.table.forget(entry.key)
             self.entries = None
-
-    def _count_end(self, culprit: Culprit, phase: Phase, inward: int, outward: int) -> None:
-        cells = self.plant.cells
-        owners: list[FrontendCells | ListenerCells] = [self.frontend.cells, self.listener.cells]
-        if self.backend is not None:
-            owners_behind = [self.backend.cells] if self.pick is None else [self.backend.cells, self.pick.cells]
-            for behind in owners_behind:
-                cells[behind.bin] += inward
-                cells[behind.bout] += outward
-                self._count_abort(behind.cli_abrt, behind.srv_abrt, culprit, phase)
-        for owner in owners:
-            cells[owner.bin] += inward
-            cells[owner.bout] += outward
-        self._count_abort(self.frontend.cells.cli_abrt, self.frontend.cells.srv_abrt, culprit, phase)
-        cells[self.plant.process.bytes_out] += outward
-        if self.download is not None and self.upload is not None:
-            cells[self.plant.process.spliced_bytes_out] += self.download.spliced + self.upload.spliced
-
-    def _count_abort(self, client_cell: int, server_cell: int, culprit: Culprit, phase: Phase) -> None:
-        if culprit is Culprit.CLIENT_ABORT:
-            self.plant.cells[client_cell] += 1
-        elif culprit is Culprit.SERVER_ABORT and phase is Phase.ESTABLISHED:
-            self.plant.cells[server_cell] += 1
-
-    # --- the record -----------------------------------------------------------------------------------------------
-
-    def record(self, culprit: Culprit, stage: Stage) -> SessionRecord:
-        """What the log may say about this session now."""
-        plant, frontend, backend, server = self.plant, self.frontend, self.backend, self.pick
-        now, total = plant.loop.now, plant.counters.total
-        record = SessionRecord(
-            accepted=time.time() - (now - self.accepted_at),
-            client_address=self.host,
-            client_port=str(self.port),
-            frontend_address="-",
-            frontend_port=str(self.listener.port),
-            frontend=frontend.proxy.name,
-            listener=self.listener.label,
-            backend=backend.proxy.name if backend is not None else frontend.proxy.name,
-            server=server.model.name if server is not None else NO_SERVER,
-            culprit=culprit,
-            stage=stage,
-            queue_time=self._since_accept(self.taken_at),
-            connect_time=round((self.connected_at - self.taken_at) * 1000) if self.connected_at else -1,
-            total_time=round((now - self.accepted_at) * 1000),
-            bytes_in=self.upload.taken if self.upload is not None else 0,
-            bytes_out=self.download.taken if self.download is not None else 0,
-            process_connections=total(plant.process.cur),
-            frontend_connections=total(frontend.cells.scur),
-            backend_connections=total(backend.cells.scur) if backend is not None else 0,
-            server_connections=total(server.cells.scur) if server is not None else 0,
-            retries=self.failures,
-            redispatched=self.redispatched,
-            server_queue=self.queues[0],
-            backend_queue=self.queues[1],
-            session_number=self.number,
-        )
-        if self.connected_at:
-            record.data_time = max(0, record.total_time - record.queue_time - record.connect_time)
-        if frontend.log_needs:
-            self._add_expensive(record)
-        return record
-
-    def _since_accept(self, moment: float) -> int:
-        return round((moment - self.accepted_at) * 1000) if moment else -1
-
-    def _add_expensive(self, record: SessionRecord) -> None:
-        """Fields that cost a system call or more, only when a log format asks for them."""
-        record.frontend_address = self.listener.address or local_address(self.client)[0]
-        if self.pick is not None and not isinstance(self.pick.address, str | bytes):
-            host, port = self._target_for_log(self.pick)
-            record.server_address, record.server_port = host, str(port)
-        if self.server >= 0:
-            host, port = local_address(self.server)
-            record.source_address, record.source_port = host, str(port)
-
-    def _target_for_log(self, server: LiveServer) -> tuple[str, int]:
-        assert not isinstance(server.address, str | bytes)
-        port = server.model.port
-        return server.address[0], port.value if port.kind is PortMap.FIXED else port.towards(self.listener.port)
 
 
 def _pack(host: str) -> bytes:
@@ -630,18 +495,6 @@ def _pack(host: str) -> bytes:
     if "%" in host:
         host = host.partition("%")[0]
     return socket.inet_pton(socket.AF_INET6, host)
-
-
-def local_address(descriptor: int) -> tuple[str, int]:
-    """Address and port that the peer of a connection dialled ("", 0 for a UNIX socket)."""
-    borrowed = socket.socket(fileno=descriptor)
-    try:
-        name = borrowed.getsockname()
-    except OSError:
-        return "", 0
-    finally:
-        borrowed.detach()
-    return (unmapped(name[0]), name[1]) if isinstance(name, tuple) else ("", 0)
 
 
 def draw(bound: int) -> int:

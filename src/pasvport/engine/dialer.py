@@ -1,0 +1,113 @@
+"""One connection attempt to a server: a socket with its options, its source address, its destination."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+from pasvport import sockets
+from pasvport.address import unmapped
+from pasvport.model import PortMap, Source, SourceUse
+
+if TYPE_CHECKING:
+    from pasvport.engine.backends import LiveServer
+    from pasvport.engine.session import Session
+
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+OURS = (errno.EADDRNOTAVAIL, errno.EAGAIN, errno.EADDRINUSE, errno.EPERM, errno.EACCES, errno.ENODEV)
+"""Errors of connect() that are not the server's fault: no local port, no permission, no such interface."""
+
+_ANY_ADDRESS = ("0.0.0.0", "::", "", "*")
+
+
+def dial(session: Session, server: LiveServer) -> int:
+    """A descriptor that is connecting to `server`. Raises OSError when the attempt ended before it began."""
+    sock = sockets.outgoing(server.family)
+    try:
+        _prepare(sock, session, server)
+        code = sock.connect_ex(_target(session, server))
+    except OSError:
+        sock.close()
+        raise
+    if code not in (0, errno.EINPROGRESS):
+        sock.close()
+        raise OSError(code, "connect")
+    return sock.detach()
+
+
+def _prepare(sock: _socket.socket, session: Session, server: LiveServer) -> None:
+    backend = session.backend
+    assert backend is not None
+    settings = session.plant.config.settings
+    sockets.prepare_outgoing(sock, server.family, backend.proxy.server_options, server.model.options, settings)
+    if server.source is not None and server.family != socket.AF_UNIX:
+        if server.source.interface:
+            sockets.bind_interface(sock, server.source.interface)
+        _bind_source(sock, session, server, server.source)
+
+
+def _bind_source(sock: _socket.socket, session: Session, server: LiveServer, source: Source) -> None:
+    if source.use in (SourceUse.CLIENT, SourceUse.CLIENT_IP):
+        port = session.port if source.use is SourceUse.CLIENT else 0
+        sockets.bind_source(sock, (unmapped(session.host), port), transparent=True)
+    elif source.use is SourceUse.ADDRESS and source.use_endpoint is not None:
+        sockets.bind_source(sock, (source.use_endpoint.host, source.use_endpoint.port), transparent=True)
+    elif server.ports is not None and source.endpoint is not None:
+        _bind_port_of_range(sock, source.endpoint.host, session, server)
+    elif source.endpoint is not None:
+        sockets.bind_source(sock, (source.endpoint.host, source.endpoint.port), transparent=False)
+
+
+def _bind_port_of_range(sock: _socket.socket, host: str, session: Session, server: LiveServer) -> None:
+    assert server.ports is not None
+    for _ in range(len(server.ports)):
+        port = server.ports.popleft()
+        try:
+            sockets.bind_source(sock, (host, port), transparent=False)
+        except OSError:
+            server.ports.append(port)
+            continue
+        session.source_port_used = port
+        return
+    raise OSError(errno.EADDRNOTAVAIL, "no free source port")
+
+
+def _target(session: Session, server: LiveServer) -> tuple[str, int] | bytes | str:
+    address = server.address
+    if isinstance(address, str | bytes):
+        return address
+    host = address[0]
+    if host in _ANY_ADDRESS:
+        host = local_address(session.client)[0]
+    return host, server_port(session, server)
+
+
+def server_port(session: Session, server: LiveServer) -> int:
+    """The port that this session's connection to `server` goes to; offsets wrap like HAProxy's 16-bit ports."""
+    port = server.model.port
+    return port.value if port.kind is PortMap.FIXED else port.towards(session.destination_port) & 0xFFFF
+
+
+def met_a_server(descriptor: int) -> bool:
+    """Whether a connection that reports an error has brought bytes: then it was connected, and was reset later."""
+    borrowed = sockets.borrow(descriptor)
+    try:
+        return bool(borrowed.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False
+    finally:
+        borrowed.detach()
+
+
+def local_address(descriptor: int) -> tuple[str, int]:
+    """Address and port at this end of a connection ("", 0 for a UNIX socket)."""
+    borrowed = socket.socket(fileno=descriptor)
+    try:
+        name = borrowed.getsockname()
+    except OSError:
+        return "", 0
+    finally:
+        borrowed.detach()
+    return (unmapped(name[0]), name[1]) if isinstance(name, tuple) else ("", 0)
