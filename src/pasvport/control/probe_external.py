@@ -71,6 +71,8 @@ class Program:
             "HAPROXY_SERVER_PORT": server_port,
             "HAPROXY_SERVER_MAXCONN": str(self._server.maxconn),
             "HAPROXY_SERVER_CURCONN": str(self._sessions),
+            "HAPROXY_SERVER_SSL": "0",
+            "HAPROXY_SERVER_PROTO": "tcp",
         }
 
     def _listener(self) -> tuple[str, str]:
@@ -153,7 +155,7 @@ class ExternalProbe:
         # A program that cannot be executed is, to HAProxy, one that exited with status 255.
         missing = isinstance(error, OSError)
         result = CheckResult(Status.PROCERR, code=255) if missing else CheckResult(Status.SOCKERR, str(error))
-        self._finish(result)
+        self._finish(self._timed(result))
 
     def _expired(self) -> None:
         self._verdict = self._timed(CheckResult(Status.PROCTOUT))

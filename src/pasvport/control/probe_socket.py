@@ -82,7 +82,8 @@ class Target:
         family = sockets.address_family(endpoint)
         sock = sockets.outgoing(family)
         try:
-            sockets.prepare_outgoing(sock, family, self._proxy.server_options, self._settings)
+            options = self._proxy.server_options, self._server.options
+            sockets.prepare_outgoing(sock, family, *options, self._settings)
             if family != socket.AF_UNIX:
                 self._prepare(sock, step)
             return sock, sock.connect_ex(sockets.sockaddr(endpoint))
@@ -107,7 +108,8 @@ def _bind(sock: _socket.socket, source: Source) -> None:
     if endpoint is None or sockets.address_family(endpoint) != sock.family:
         return
     try:
-        sockets.bind_source(sock, (endpoint.host, 0), transparent=pretended is not None)
+        port = 0 if source.ports else endpoint.port
+        sockets.bind_source(sock, (endpoint.host, port), transparent=pretended is not None)
     except OSError as error:
         raise ResourceError(f"Can't bind to source address ({error.strerror})") from error
 

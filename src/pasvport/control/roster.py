@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from pasvport.control import statement
 from pasvport.control.standing import BackendView, ServerView, Standing, view
@@ -73,7 +74,8 @@ class Roster:
         for standing in self._standings.values():
             if standing.server.track:
                 standing.tracked = by_name[standing.server.track]
-                standing.tracked.trackers.append(standing)
+                # HAProxy puts each new tracker first; its messages come in that order.
+                standing.tracked.trackers.insert(0, standing)
         for standing in self._standings.values():
             if standing.tracked is None:
                 _inherit_at_start(standing)
@@ -195,6 +197,9 @@ class Roster:
         result = report.failure or CheckResult(Status.CHECKED)
         if report.reply is not None:
             result = report.reply.result(self._obey(standing, report.reply))
+        elif result.status is Status.CHECKED:
+            # A reply that broke off changes nothing but the remark.
+            result = replace(result, status=standing.agent_result.status)
         result = result.lasting(duration)
         self._note_agent(standing, standing.agent, result)
         self._conclude(standing, standing.agent, result, agent=True)

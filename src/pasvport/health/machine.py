@@ -105,5 +105,5 @@ def punish(health: Health, action: OnError) -> None:
     """Move the count as `on-error` says, before the failure that the errors simulate is counted."""
     if action is OnError.SUDDEN_DEATH and health.value > health.rise:
         health.value = health.rise + 1
-    elif action is OnError.MARK_DOWN:
+    elif action is OnError.MARK_DOWN and health.is_up:
         health.value = health.rise
