@@ -365,6 +365,9 @@ def test_maxconn_leaves_the_excess_in_the_kernel(where):
         with Rig(config([server("s1", listener.getsockname())], settings, front)) as rig:
             clients = [rig.connect() for _ in range(3)]
             upstreams = [accept(listener) for _ in range(2)]
+            for upstream, client in zip(upstreams, clients, strict=False):
+                upstream.sendall(b"+")
+                assert client.recv(1) == b"+"
             assert rig.total("process", "cur") == 2
             upstreams[0].close()
             clients[0].close()
