@@ -21,10 +21,14 @@ class Prefix(StrEnum):
 
 
 class LineError(ConfigError):
-    """A line is wrong; the rest of it is not looked at. `word` is the culprit (None: no word in particular)."""
+    """A line is wrong; the rest of it is not looked at. `word` is the culprit (None: no word in particular).
 
-    def __init__(self, text: str, word: Word | None = None, suggestion: str = "") -> None:
+    One that is not `fatal` loses its line only; HAProxy shows it as an alert and starts all the same.
+    """
+
+    def __init__(self, text: str, word: Word | None = None, suggestion: str = "", *, fatal: bool = True) -> None:
         super().__init__(text)
+        self.fatal = fatal
         self.text = text
         self.word = word
         self.suggestion = suggestion
@@ -101,12 +105,18 @@ class Cursor:
         """Record a warning about this line."""
         self.diagnostics.add(Severity.WARNING, self.line, self.about + text, word=word, form=self.form)
 
-    def alert(self, text: str, word: Word | None = None, suggestion: str = "") -> None:
+    def alert(self, text: str, word: Word | None = None, suggestion: str = "", *, fatal: bool = True) -> None:
         """Record an error of this line and go on reading it."""
         self.diagnostics.add(
-            Severity.ALERT, self.line, self.about + text, word=word, suggestion=suggestion, form=self.form
+            Severity.ALERT,
+            self.line,
+            self.about + text,
+            word=word,
+            suggestion=suggestion,
+            form=self.form,
+            fatal=fatal,
         )
 
     def complain(self, refused: LineError) -> None:
         """Record why this line was given up."""
-        self.alert(refused.text, refused.word, refused.suggestion)
+        self.alert(refused.text, refused.word, refused.suggestion, fatal=refused.fatal)

@@ -121,6 +121,7 @@ class ServerDraft:
     fast_open: bool = False
     namespace: str | None = None
     cookie: bool = False
+    redir: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ class ProxyDraft:
     """A frontend, backend, listen or defaults section.
 
     `options` maps a table-driven option to whether it is on;
-    `http` collects what the section said that only HTTP would obey: the message and its line.
+    `http` collects what the section said that only HTTP would obey: the message and its line. What was attempted counts
+    even if the line was wrong, so that one mistake is not told twice.
     """
 
     header: Line
@@ -156,6 +158,7 @@ class ProxyDraft:
     http: dict[str, Line] = field(default_factory=dict)
     # frontend
     binds: list[Bind] = field(default_factory=list)
+    bind_attempted: bool = False
     listener_ids: dict[int, Line] = field(default_factory=dict)
     maxconn: int = 0
     backlog: int = 0
@@ -164,6 +167,7 @@ class ProxyDraft:
     client_keepalive: Keepalive = field(default_factory=Keepalive)
     # backend
     servers: list[ServerDraft] = field(default_factory=list)
+    attempted_servers: set[str] = field(default_factory=set)
     server_ids: dict[int, ServerDraft] = field(default_factory=dict)
     default_server: ServerDraft = field(default_factory=ServerDraft)
     balance: Balance = field(default_factory=Balance)
@@ -216,6 +220,8 @@ class ProxyDraft:
         for item in fields(defaults):
             if item.name not in _OWN:
                 setattr(self, item.name, _copied(getattr(defaults, item.name)))
+        if not self.is_defaults and not self.is_frontend:
+            self.default_backend = None
         self.steps_inherited = bool(self.check_steps)
 
 
@@ -223,7 +229,7 @@ _OWN = frozenset({"header", "kind", "name", "side", "id", "own_timeouts"})
 
 
 def _copied(value: object) -> object:
-    return copy.copy(value) if isinstance(value, (list, dict, Keepalive, ServerDraft)) else value
+    return copy.copy(value) if isinstance(value, (list, dict, set, Keepalive, ServerDraft)) else value
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ class Place(Flag):
     DEFAULTS = auto()
     FRONTEND = auto()
     BACKEND = auto()
+    NAMED_DEFAULTS = auto()
     EITHER = FRONTEND | BACKEND
     ANY_PROXY = DEFAULTS | FRONTEND | BACKEND
     ON_FRONTEND = DEFAULTS | FRONTEND
@@ -109,7 +110,13 @@ def not_supported(what: str) -> str:
 
 
 def later(
-    names: str, doc: str, *, places: Place = Place.WITHIN, priority: str = "P2", syntax: str = "..."
+    names: str,
+    doc: str,
+    *,
+    places: Place = Place.WITHIN,
+    priority: str = "P2",
+    syntax: str = "...",
+    misplaced: Misplaced = Misplaced.WARN,
 ) -> tuple[Keyword[D], ...]:
     """Rows of keywords that are refused with `not supported yet`; `names` are separated by blanks."""
     return tuple(
@@ -120,7 +127,7 @@ def later(
             places=places,
             priority=priority,
             status=Status.LATER,
-            misplaced=Misplaced.OWN,
+            misplaced=misplaced,
         )
         for name in words(names)
     )

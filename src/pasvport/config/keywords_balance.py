@@ -86,10 +86,7 @@ BALANCE: Table[ProxyDraft] = Table(
         _algorithm("random", "The least loaded of N servers drawn at random (2).", _random, "[(<N>)]"),
         _algorithm("hash", "A hash of a sample expression.", _hash, "<expression>"),
         *later("sticky rdp-cookie", "Not in TCP over FTP."),
-        *(
-            _http(name)
-            for name in ("uri", "url_param", "hdr")
-        ),
+        *(_http(name) for name in ("uri", "url_param", "hdr")),
     )
 )
 

@@ -19,6 +19,7 @@ _USAGE = "'bind' expects {<path>|[addr1]:port1[-end1]}{,[addr]:port[-end]}... as
 
 def read_bind(cursor: Cursor, draft: ProxyDraft) -> None:
     """`bind ADDRESS[,ADDRESS]... [option]...`. Raises LineError; a line with a wrong option binds nothing."""
+    draft.bind_attempted = True
     word = cursor.argument(_USAGE)
     try:
         addresses = bind_addresses(word.text, cursor.environment)

@@ -42,7 +42,7 @@ def _once(cursor: Cursor, draft: GlobalDraft, what: str = "", kind: str = "") ->
     """Whether this is the first time; HAProxy keeps the first and goes on, after an alert that is not fatal."""
     kind = kind or cursor.keyword.text
     if kind in draft.said:
-        cursor.warn(f"{what or repr(kind)} already specified. Continuing.", cursor.keyword)
+        cursor.alert(f"{what or repr(kind)} already specified. Continuing.", cursor.keyword, fatal=False)
         return False
     draft.said[kind] = cursor.line
     return True
@@ -274,7 +274,9 @@ _PROCESS: tuple[Keyword[GlobalDraft], ...] = (
         _master_worker,
     ),
     _row("nbthread", "<1..64>", "Number of worker processes.", _nbthread, default="one per CPU"),
-    _row("maxconn", "<number>", "Connections at once.", _number("maxconn"), "P0", "from the descriptor limit"),
+    _row(
+        "maxconn", "<number>", "Connections at once.", _number("maxconn", once=True), "P0", "from the descriptor limit"
+    ),
     _row("maxconnrate", "<number>", "Connections accepted per second.", _number("maxconnrate"), default="no limit"),
     _row("maxsessrate", "<number>", "Sessions begun per second.", _number("maxsessrate"), default="no limit"),
     _row("ulimit-n", "<number>", "Limit of file descriptors.", _number("ulimit_n", once=True), default="computed"),

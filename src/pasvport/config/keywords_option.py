@@ -88,7 +88,7 @@ def _http(name: str, places: Place, *, silent: bool = False) -> Keyword[ProxyDra
         name,
         "...",
         "Understood by HTTP proxies only; ignored.",
-        _http_only(text),
+        read_http_only(text),
         places,
         "P3",
         status=Status.HTTP,
@@ -97,7 +97,9 @@ def _http(name: str, places: Place, *, silent: bool = False) -> Keyword[ProxyDra
     )
 
 
-def _http_only(text: str) -> Callable[[Cursor, ProxyDraft], None]:
+def read_http_only(text: str) -> Callable[[Cursor, ProxyDraft], None]:
+    """A reader that remembers what to warn of once it is known which proxies are there ("": nothing)."""
+
     def read(cursor: Cursor, draft: ProxyDraft) -> None:
         if text and cursor.prefix is Prefix.NONE:
             draft.http.setdefault(text, cursor.line)

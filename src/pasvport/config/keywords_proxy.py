@@ -12,7 +12,7 @@ from pasvport.config.keywords_balance import BALANCE_ROWS
 from pasvport.config.keywords_bind import read_bind
 from pasvport.config.keywords_check import read_external_check, read_tcp_check
 from pasvport.config.keywords_log import read_log
-from pasvport.config.keywords_option import read_option, set_log_format, warn_in_backend
+from pasvport.config.keywords_option import read_http_only, read_option, set_log_format, warn_in_backend
 from pasvport.config.keywords_server import read_default_server, read_server, read_template
 from pasvport.config.keywords_source import read_source
 from pasvport.config.keywords_stick import read_stick, read_stick_table
@@ -389,44 +389,58 @@ _COMMON: tuple[Keyword[ProxyDraft], ...] = (
 )
 
 
-def _http(name: str, text: str = "") -> Keyword[ProxyDraft]:
+def _http(name: str, text: str = "", places: Place = _ANY) -> Keyword[ProxyDraft]:
     return Keyword(
         name,
         "...",
         "HTTP only; ignored with a warning.",
-        None,
-        _ANY,
+        read_http_only(text or f"'{name}' ignored for {{proxy}} as it requires HTTP mode."),
+        places,
         "P3",
         status=Status.HTTP,
-        misplaced=Misplaced.OWN,
-        advice=text or f"'{name}' ignored for {{proxy}} as it requires HTTP mode.",
     )
 
 
 def _rules(name: str) -> Keyword[ProxyDraft]:
-    return _http(name, f"'{name}' rules ignored for {{proxy}} as they require HTTP mode.")
+    text = f"'{name}' rules ignored for {{proxy}} as they require HTTP mode."
+    return _http(name, text, Place.EITHER | Place.NAMED_DEFAULTS)
 
 
 _HTTP: tuple[Keyword[ProxyDraft], ...] = (
     *(_rules(name) for name in ("http-request", "http-response", "http-after-response")),
-    _http("cookie", "cookie will be ignored for {proxy} (needs 'mode http')."),
+    _http("cookie", "cookie will be ignored for {proxy} (needs 'mode http').", _BE),
     _http("stats", "'stats' statement ignored for {proxy} as it requires HTTP mode."),
+    _http("capture", places=Place.FRONTEND),
+    _http("monitor", places=Place.FRONTEND),
+    _http("redirect", places=Place.EITHER),
+    *(_http(name, places=_FE) for name in words("max-session-srv-conns monitor-uri unique-id-header")),
+    *(
+        _http(name, places=_BE)
+        for name in words("dynamic-cookie-key http-check http-reuse http-send-name-header max-keep-alive-queue")
+    ),
     *(
         _http(name)
-        for name in words(
-            "capture compression dynamic-cookie-key errorfile errorfiles errorloc errorloc302 errorloc303 http-check "
-            "http-error http-reuse http-send-name-header max-keep-alive-queue max-session-srv-conns monitor "
-            "monitor-uri redirect unique-id-header use-fcgi-app"
-        )
+        for name in words("compression errorfile errorfiles errorloc errorloc302 errorloc303 http-error use-fcgi-app")
     ),
 )
 
 _LATER: tuple[Keyword[ProxyDraft], ...] = (
-    *later("acl use_backend use-server", "Conditions on traffic.", places=_ANY, priority="P0"),
-    *later("tcp-request tcp-response", "Rules on connections and content.", places=_ANY, priority="P0"),
-    *later("load-server-state-from-file server-state-file-name", "State over restarts.", places=_ANY, priority="P1"),
-    *later("force-persist ignore-persist declare filter", "Need conditions.", places=_ANY, priority="P2"),
-    *later("dispatch transparent persist email-alert", "Not planned yet.", places=_ANY, priority="P3"),
+    *later("acl", "A named test on traffic.", places=Place.EITHER | Place.NAMED_DEFAULTS, priority="P0"),
+    *later("use_backend", "A backend by condition.", places=Place.FRONTEND, priority="P0"),
+    *later("use-server", "A server by condition.", places=Place.BACKEND, priority="P0"),
+    *later(
+        "tcp-request tcp-response",
+        "Rules on connections and content.",
+        places=Place.EITHER | Place.NAMED_DEFAULTS,
+        priority="P0",
+    ),
+    *later("load-server-state-from-file server-state-file-name", "State over restarts.", places=_BE, priority="P1"),
+    *later("force-persist ignore-persist", "Persistence by condition.", places=Place.BACKEND, priority="P2"),
+    *later("declare filter", "Captures and filters.", places=Place.EITHER, priority="P2"),
+    *later(
+        "dispatch", "A single target for all sessions.", places=Place.BACKEND, priority="P3", misplaced=Misplaced.SKIP
+    ),
+    *later("transparent persist email-alert", "Rarely used today.", places=_ANY, priority="P3"),
 )
 
 

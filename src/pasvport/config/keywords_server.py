@@ -35,6 +35,7 @@ def read_server(cursor: Cursor, draft: ProxyDraft) -> None:
     cursor.form = Form.OBJECT
     name = cursor.argument(_USAGE)
     address = cursor.argument(_USAGE)
+    draft.attempted_servers.add(name.text)
     _check_name(name, "server name")
     cursor.about = f"'server {draft.name}/{name}' : "
     server = _begin(cursor, draft, name.text)
@@ -109,7 +110,7 @@ def _options(cursor: Cursor, server: ServerDraft, *, preset: bool = False) -> No
         if row.read is None:
             raise LineError(not_supported(word.text), word)
         if preset and word.text in _NOT_PRESET:
-            raise LineError(f"'{word}' option is not accepted in default-server sections", word)
+            raise LineError(f"'{word}' option is not accepted in default-server sections", word, fatal=False)
         row.read(cursor, server)
 
 
@@ -233,7 +234,8 @@ def _id(cursor: Cursor, server: ServerDraft) -> None:
 def _observe(cursor: Cursor, server: ServerDraft) -> None:
     word = cursor.argument("'observe' expects <mode> as argument.")
     if word.text == "layer7":
-        raise LineError("'layer7' can only be used in http proxies.", word)
+        cursor.alert("'layer7' can only be used in http proxies.", word, fatal=False)
+        return
     if word.text not in tuple(ObserveMode):
         raise LineError(f"'observe' expects one of 'none', 'layer4', 'layer7' but got '{word}'", word)
     server.observe = ObserveMode(word.text)
@@ -288,6 +290,11 @@ def _tcp_ut(cursor: Cursor, server: ServerDraft) -> None:
 def _cookie(cursor: Cursor, server: ServerDraft) -> None:
     cursor.argument("'cookie' expects <value> as argument.")
     server.cookie = True
+
+
+def _redir(cursor: Cursor, server: ServerDraft) -> None:
+    cursor.argument("'redir' expects <prefix> as argument.")
+    server.redir = True
 
 
 def _http_word(cursor: Cursor, _server: ServerDraft) -> None:
@@ -417,10 +424,11 @@ _TRAFFIC: tuple[Keyword[ServerDraft], ...] = (
 )
 
 _HTTP: tuple[Keyword[ServerDraft], ...] = (
+    Keyword("redir", "<prefix>", "HTTP only; an error.", _redir, priority="P3", status=Status.HTTP),
     Keyword("cookie", "<value>", "HTTP only; ignored with a warning.", _cookie, priority="P3", status=Status.HTTP),
     *(
         Keyword(name, "<value>", "HTTP only; ignored.", _http_word, priority="P3", status=Status.HTTP)
-        for name in ("redir", "max-reuse", "pool-low-conn", "pool-max-conn", "pool-purge-delay", "ws")
+        for name in ("max-reuse", "pool-low-conn", "pool-max-conn", "pool-purge-delay", "ws")
     ),
 )
 

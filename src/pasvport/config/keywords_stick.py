@@ -41,6 +41,7 @@ def read_stick_table(cursor: Cursor, draft: ProxyDraft) -> None:
             f"stick-table name '{draft.name}' conflicts with table declared in {draft.kind} '{draft.name}' at {at}.",
             cursor.keyword,
         )
+    draft.stick_line = cursor.line
     cursor.about = "stick-table: "
     table = TableDraft()
     while cursor.more:
@@ -55,7 +56,6 @@ def read_stick_table(cursor: Cursor, draft: ProxyDraft) -> None:
         raise LineError("missing size.", cursor.words[-1])
     if table.key_type is None:
         raise LineError("missing type.", cursor.words[-1])
-    draft.stick_line = cursor.line
     draft.stick_table = StickTable(
         cursor.origin,
         draft.name,

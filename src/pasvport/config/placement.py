@@ -31,7 +31,8 @@ def admitted(row: Keyword[D], cursor: Cursor, draft: ProxyDraft, shown: str) -> 
     word = cursor.words[min(cursor.at, len(cursor.words)) - 1]
     if row.misplaced is Misplaced.OWN:
         return True
-    if draft.is_defaults and not row.places & Place.DEFAULTS:
+    allowed = Place.DEFAULTS | Place.NAMED_DEFAULTS if draft.name else Place.DEFAULTS
+    if draft.is_defaults and not row.places & allowed:
         raise LineError(f"'{shown}' not allowed in 'defaults' section.", word)
     side = missing_side(row, draft)
     if not side:
@@ -50,8 +51,7 @@ def obey(row: Keyword[ProxyDraft], cursor: Cursor, draft: ProxyDraft, shown: str
     if not admitted(row, cursor, draft, shown):
         return
     if row.read is None:
-        _without_reader(row, cursor, draft, shown)
-        return
+        raise _without_reader(row, cursor, shown)
     check_count(row, cursor)
     row.read(cursor, draft)
 
@@ -68,11 +68,8 @@ def check_count(row: Keyword[D], cursor: Cursor) -> None:
         raise LineError(f"'{name}' cannot handle unexpected argument '{extra}'.", extra)
 
 
-def _without_reader(row: Keyword[ProxyDraft], cursor: Cursor, draft: ProxyDraft, shown: str) -> None:
+def _without_reader(row: Keyword[ProxyDraft], cursor: Cursor, shown: str) -> LineError:
     word = cursor.words[min(cursor.at, len(cursor.words)) - 1]
-    if row.status is Status.HTTP:
-        draft.http.setdefault(row.advice or f"'{shown}' ignored for {{proxy}} as it requires HTTP mode.", cursor.line)
-        return
     if row.status is Status.REMOVED:
-        raise LineError(f"the '{shown}' directive is not supported any more. {row.doc}".strip(), word)
-    raise LineError(not_supported(" ".join(item.text for item in cursor.words[: cursor.at])), word)
+        return LineError(f"the '{shown}' directive is not supported any more. {row.doc}", word)
+    return LineError(not_supported(" ".join(item.text for item in cursor.words[: cursor.at])), word)

@@ -84,12 +84,22 @@ def _http_leftovers(judged: Judged) -> None:
             if server.cookie and server.line is not None:
                 text = f"{titled(proxy)} : ignoring cookie for server '{server.name}' as HTTP mode is disabled."
                 judged.warn(server.line, text)
+            if server.redir and server.line is not None:
+                text = f"{titled(proxy)} : server cannot have cookie or redirect prefix in non-HTTP mode."
+                judged.alert(server.line, text)
 
 
 def _default_backends(judged: Judged) -> None:
     for proxy in judged.started:
         said = proxy.default_backend
-        if not proxy.is_frontend or said is None or said.value in judged.backends:
+        if said is None:
+            continue
+        found = judged.backends.get(said.value)
+        if found is proxy:
+            judged.alert(
+                said.line, f"Proxy '{proxy.name}': loop detected for default_backend: '{said.value}'.", said.word
+            )
+        if found is not None:
             continue
         text = f"Proxy '{proxy.name}': unable to find required default_backend: '{said.value}'."
         judged.alert(said.line, text, said.word, nearest(said.value, judged.backends) or "")
@@ -97,7 +107,7 @@ def _default_backends(judged: Judged) -> None:
 
 def _listeners(judged: Judged) -> None:
     for proxy in judged.started:
-        if proxy.is_frontend and not proxy.binds:
+        if proxy.is_frontend and not proxy.bind_attempted:
             advice = "Please declare it as a backend if this was intended."
             judged.warn(proxy.header, f"{titled(proxy)} has no 'bind' directive. {advice}")
 
@@ -209,10 +219,17 @@ def _tracks(judged: Judged) -> None:
         if proxy.is_backend
         for server in reversed(proxy.servers)
     }
+    followed: dict[int, ServerDraft] = {}
     for proxy in judged.started:
         for server in proxy.servers:
-            if server.track is not None:
-                _track(judged, proxy, server, server.track, by_name)
+            if server.track is None:
+                continue
+            problem = _track(judged, server, tracked_name(proxy, server.track.value), by_name, followed)
+            if problem:
+                text = f"'server {proxy.name}/{server.name}' : {problem.format(server=f'{proxy.name}/{server.name}')}"
+                judged.diagnostics.add(
+                    Severity.ALERT, server.track.line, text, word=server.track.word, form=Form.OBJECT
+                )
 
 
 def tracked_name(proxy: ProxyDraft, track: str) -> tuple[str, str]:
@@ -223,41 +240,28 @@ def tracked_name(proxy: ProxyDraft, track: str) -> tuple[str, str]:
 
 def _track(
     judged: Judged,
-    proxy: ProxyDraft,
     server: ServerDraft,
-    said: Said[str],
+    wanted: tuple[str, str],
     by_name: dict[tuple[str, str], ServerDraft],
-) -> None:
-    problem = _track_problem(judged, proxy, server, said.value, by_name)
-    if problem:
-        text = f"'server {proxy.name}/{server.name}' : {problem}"
-        judged.diagnostics.add(Severity.ALERT, said.line, text, word=said.word, form=Form.OBJECT)
-
-
-def _track_problem(
-    judged: Judged, proxy: ProxyDraft, server: ServerDraft, track: str, by_name: dict[tuple[str, str], ServerDraft]
+    followed: dict[int, ServerDraft],
 ) -> str:
-    wanted = tracked_name(proxy, track)
+    """Follow one link, in the order of the text, as HAProxy does; what is wrong with it, "" when it is fine."""
     shown = "/".join(wanted)
-    if wanted[0] not in judged.backends:
+    backend = judged.backends.get(wanted[0])
+    if backend is None:
         return f"unable to find required proxy '{wanted[0]}' for tracking."
-    followed = by_name.get(wanted)
-    if followed is None:
-        return f"unable to find required server '{wanted[1]}' for tracking."
-    owner = judged.backends[wanted[0]]
-    visited = {id(server)}
-    last = followed
-    while last.track is not None and id(last) not in visited:
-        visited.add(id(last))
-        following = by_name.get(tracked_name(owner, last.track.value))
-        owner = judged.backends.get(tracked_name(owner, last.track.value)[0], owner)
-        if following is None:
-            return ""
-        last = following
-    if id(last) in visited:
-        return f"unable to track {shown} as it belongs to a tracking chain looping back to {proxy.name}/{server.name}."
-    if not last.check and not last.agent:
+    target = by_name.get(wanted)
+    if target is None:
+        wrong_line = wanted[1] in backend.attempted_servers
+        return "" if wrong_line else f"unable to find required server '{wanted[1]}' for tracking."
+    if not (target.check or target.agent or target.track is not None):
         return f"unable to use {shown} for tracking as it does not have any check nor agent enabled."
+    link: ServerDraft | None = target
+    while link is not None and link is not server:
+        link = followed.get(id(link))
+    if link is server:
+        return f"unable to track {shown} as it belongs to a tracking chain looping back to {{server}}."
+    followed[id(server)] = target
     return ""
 
 
@@ -293,7 +297,7 @@ def _external_checks(judged: Judged) -> None:
 
 
 def _stick_rules(judged: Judged) -> None:
-    tables = {proxy.name: proxy for proxy in judged.proxies if proxy.stick_table is not None}
+    tables = {proxy.name: proxy for proxy in judged.proxies if proxy.stick_line is not None}
     for proxy in judged.started:
         complained: set[Line] = set()
         for rule in proxy.stick_rules:
@@ -304,11 +308,11 @@ def _stick_rules(judged: Judged) -> None:
 def _stick_rule(judged: Judged, proxy: ProxyDraft, rule: StickRuleDraft, tables: dict[str, ProxyDraft]) -> bool:
     name = rule.table.text if rule.table is not None else proxy.name
     owner = tables.get(name)
-    if owner is None or owner.stick_table is None:
+    if owner is None:
         text = f"Proxy '{proxy.name}': unable to find stick-table '{name}'."
         judged.alert(rule.line, text, rule.table, nearest(name, tables) or "")
         return True
-    if not fits(rule.expression, owner.stick_table.key_type):
+    if owner.stick_table is not None and not fits(rule.expression, owner.stick_table.key_type):
         text = f"Proxy '{proxy.name}': type of fetch not usable with type of stick-table '{name}'."
         judged.alert(rule.line, text, rule.table)
         return True

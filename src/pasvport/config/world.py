@@ -21,9 +21,9 @@ class World:
     """What the machine and the command line know, frozen for one load.
 
     `user_id` and `group_id` answer None for a name the system does not know. `check_log_format` raises ConfigError with
-    the reason for a log-format string it cannot render. `build` and
-    `diagnostic_mode` (`-dD`) are for the directives. `directory` is where relative paths begin. `maxconn` and `frontend_maxconn` are the command line's `-n` and
-    `-N` (0: not given); `localpeer` is `-L`.
+    the reason for a log-format string that cannot be rendered. `build` and `diagnostic_mode` (`-dD`) are for the
+    directives. Relative paths begin at `directory`. `maxconn` is the command line's `-n` (0: not given), `localpeer` its
+    `-L` ("": not given).
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -36,4 +36,3 @@ class World:
     directory: str = "/"
     localpeer: str = ""
     maxconn: int = 0
-    frontend_maxconn: int = 0
