@@ -86,9 +86,12 @@ def port_of(sock: socket.socket) -> int:
 def waiting_lines(sink: socket.socket) -> list[bytes]:
     """Everything that has arrived; the sender has returned, so on loopback nothing is still under way."""
     lines = []
+    patience = sink.gettimeout()
+    sink.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:
-            lines.append(sink.recv(65536, socket.MSG_DONTWAIT))
+            lines.append(sink.recv(65536))
+    sink.settimeout(patience)
     return lines
 
 
