@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pasvport import model
 from pasvport.address import Endpoint, Family
@@ -81,6 +81,7 @@ class Peer:
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
         self._over = threading.Event()
+        self._live: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept)]
@@ -98,16 +99,20 @@ class Peer:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
+            self._live.add(connection)
             connection.settimeout(20)
-            try:
+            with suppress(OSError):
                 self._behaviour(connection, self._over)
-            except OSError:
-                return
+            self._live.discard(connection)
 
     def close(self) -> None:
         self._over.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._threads[0].join(20)
+        for connection in list(self._live):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(20)
 
@@ -132,8 +137,8 @@ def says(*parts: bytes, close: bool = False, reset: bool = False) -> Behaviour:
         if reset:
             over.wait(0.03)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        elif not close:
-            over.wait(20)
+        while not close and not reset and connection.recv(4096):
+            pass
 
     return behave
 

@@ -447,6 +447,20 @@ def test_a_static_algorithm_only_takes_all_or_nothing() -> None:
     assert witness.texts() == ["backend b has no server available!"]
 
 
+def test_a_check_that_is_switched_off_is_neither_run_nor_believed() -> None:
+    witness = asked()
+    witness.roster.set_checking(0, 0, agent=False, enabled=False)
+    witness.roster.set_checking(0, 0, agent=True, enabled=False)
+    witness.roster.check_finished(0, 0, REFUSED)
+    hear(witness, "down")
+    assert not witness.roster.may_check(0, 0)
+    assert not witness.roster.may_ask_agent(0, 0)
+    assert witness.roster.view(0, 0).is_usable
+    witness.roster.set_checking(0, 0, agent=True, enabled=True)
+    hear(witness, "down")
+    assert not witness.roster.view(0, 0).is_usable
+
+
 # --- observed traffic ---------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+import resource
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from pasvport.model import CheckKind, Config, Proxy, Server
 
 _SPREAD_FROM = 1000
 """Milliseconds: checks more frequent than this do not dictate how the first ones are spread (HAProxy)."""
+
+_MOST_AT_ONCE = 4000
 
 
 class Probe(Protocol):
@@ -51,15 +54,16 @@ class _Job:
 
 
 class Prober:
-    """Checks of every backend of `config`. `concurrency` bounds the checks (descriptors, children) at one time;
-    what is due beyond it waits its turn in order. `chance` gives the jitter of `spread-checks`."""
+    """Checks of every backend of `config`. `concurrency` bounds the checks (descriptors, children) at one time, by
+    default a quarter of the descriptors this process may have; what is due beyond it waits its turn in order.
+    `chance` gives the jitter of `spread-checks`."""
 
     def __init__(
-        self, config: Config, roster: Roster, *, concurrency: int = 2000, chance: random.Random | None = None
+        self, config: Config, roster: Roster, *, concurrency: int | None = None, chance: random.Random | None = None
     ) -> None:
         self._config = config
         self._roster = roster
-        self._concurrency = concurrency
+        self._concurrency = _most_at_once() if concurrency is None else concurrency
         self._chance = chance or random.Random()
         self._heap: list[tuple[float, int]] = []
         self._jobs = _jobs(config)
@@ -195,7 +199,8 @@ class Prober:
             report = dialogue.report or AgentReport(failure=result)
             self._over(index, lambda: self._roster.agent_finished(*job.position, report, result.duration))
 
-        target = Target(job.proxy, job.server, agent.endpoint, agent.port, settings)
+        # `addr` serves the agent too where `agent-addr` is not said.
+        target = Target(job.proxy, job.server, agent.endpoint or job.server.check.endpoint, agent.port, settings)
         return SocketProbe(self._loop, dialogue, target, done)
 
     def _over(self, index: int, report: Callable[[], None]) -> None:
@@ -217,6 +222,11 @@ class Prober:
         index = self._waiting.popleft()
         self._jobs[index].is_queued = False
         self._turn(index)
+
+
+def _most_at_once() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_AT_ONCE if soft == resource.RLIM_INFINITY else max(8, min(_MOST_AT_ONCE, soft // 4))
 
 
 def _jobs(config: Config) -> list[_Job]:

@@ -297,6 +297,14 @@ class Roster:
             standing.check.value = standing.check.top if full else 0
         change(self._transitions, standing, ", changed from CLI")
 
+    def set_checking(self, proxy: int, server: int, *, agent: bool, enabled: bool) -> None:
+        """`enable|disable health|agent B/S`. A disabled check keeps its last word to itself and to inspection."""
+        standing = self._standings[proxy, server]
+        if agent:
+            standing.agent_enabled = enabled
+        else:
+            standing.check_enabled = enabled
+
 
 _ADMIN_MODES = {
     "maint": ((Admin.FORCED_MAINT,), (Admin.FORCED_DRAIN,)),
