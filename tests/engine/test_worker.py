@@ -552,12 +552,13 @@ def ask_and_close(rig, source):
 def test_marked_down_with_shutdown_sessions_kills_them():
     with listening() as listener:
         only = server("s1", listener.getsockname(), shutdown_sessions_when_down=True)
-        with Rig(config([only])) as rig, rig.connect() as client, accept(listener):
-            rig.wait_for(lambda: rig.total("server", "scur", 1) == 1)
+        with Rig(config([only])) as rig, rig.connect() as client, accept(listener) as upstream:
+            upstream.sendall(b"+")
+            assert client.recv(1) == b"+"
             rig.send(ServerChanged(1, 0, ServerState(operation=Operation.STOPPED), "down"))
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
-            assert state_of(rig.log()) in ("DC", "DD")
+            assert state_of(rig.log()) == "DD"
 
 
 def test_soft_stop_serves_guests_only_until_they_are_done():
@@ -614,3 +615,26 @@ def test_nothing_is_left_open_after_many_sessions():
                 sock.recv(1)
                 sock.close()
         rig.wait_for(lambda: rig.total("process", "sessions") >= 200)
+
+
+def test_long_transfers_are_counted_while_they_run():
+    with relayed(frontend={"contstats": True}) as (rig, client, upstream):
+        upstream.sendall(b"y" * 5000)
+        assert len(receive(client, 5000)) == 5000
+        rig.wait_for(lambda: rig.total("frontend", "bout") >= 5000)
+        assert rig.total("process", "cur") == 1
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_nolinger_closes_with_a_reset(side):
+    options = {"frontend": {"nolinger_client": True}} if side == "client" else {"nolinger_server": True}
+    with relayed(**options) as (_, client, upstream):
+        watched, other = (client, upstream) if side == "client" else (upstream, client)
+        watched.shutdown(socket.SHUT_WR)
+        assert other.recv(1) == b""
+        other.close()
+        seen = select.select([watched], [], [], DEADLINE)[0]
+        assert seen
+        poll = select.poll()
+        poll.register(watched, 0)
+        assert any(events & select.POLLERR or events & select.POLLHUP for _, events in poll.poll(DEADLINE * 1000))

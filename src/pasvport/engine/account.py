@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from pasvport.engine.counters import BackendCells
 from pasvport.engine.dialer import local_address, server_port
 from pasvport.record import NO_SERVER, Culprit, SessionRecord, Stage
 
@@ -12,30 +13,42 @@ if TYPE_CHECKING:
     from pasvport.engine.session import Session
 
 
-def count_end(session: Session, culprit: Culprit, *, established: bool) -> None:
-    """Add the session's bytes, and whoever aborted it, to everything it passed through."""
-    cells, plant = session.plant.cells, session.plant
-    inward, outward = session.bytes_in, session.bytes_out
+def count_bytes(session: Session) -> None:
+    """Add what has passed since the last time (`option contstats` calls this while a session runs)."""
+    cells = session.plant.cells
+    inward, outward = session.bytes_in - session.counted[0], session.bytes_out - session.counted[1]
+    session.counted = (session.bytes_in, session.bytes_out)
     for owner in (session.frontend.cells, session.listener.cells):
         cells[owner.bin] += inward
         cells[owner.bout] += outward
-    aborted = [(session.frontend.cells.cli_abrt, session.frontend.cells.srv_abrt)]
-    if session.backend is not None:
-        behind = [session.backend.cells]
-        if session.pick is not None:
-            behind.append(session.pick.cells)
-        for each in behind:
-            cells[each.bin] += inward
-            cells[each.bout] += outward
-            aborted.append((each.cli_abrt, each.srv_abrt))
-    for client_cell, server_cell in aborted:
-        if culprit is Culprit.CLIENT_ABORT:
-            cells[client_cell] += 1
-        elif culprit is Culprit.SERVER_ABORT and established:
-            cells[server_cell] += 1
-    cells[plant.process.bytes_out] += outward
+    for behind in _behind(session):
+        cells[behind.bin] += inward
+        cells[behind.bout] += outward
+    cells[session.plant.process.bytes_out] += outward
+
+
+def _behind(session: Session) -> list[BackendCells]:
+    if session.backend is None:
+        return []
+    if session.pick is None:
+        return [session.backend.cells]
+    return [session.backend.cells, session.pick.cells]
+
+
+def count_end(session: Session, culprit: Culprit, *, established: bool) -> None:
+    """Add the session's last bytes, and whoever aborted it, to everything it passed through."""
+    count_bytes(session)
+    cells = session.plant.cells
     if session.upload is not None and session.download is not None:
-        cells[plant.process.spliced_bytes_out] += session.upload.spliced + session.download.spliced
+        cells[session.plant.process.spliced_bytes_out] += session.upload.spliced + session.download.spliced
+    if culprit is Culprit.CLIENT_ABORT:
+        cells[session.frontend.cells.cli_abrt] += 1
+        for behind in _behind(session):
+            cells[behind.cli_abrt] += 1
+    elif culprit is Culprit.SERVER_ABORT and established:
+        cells[session.frontend.cells.srv_abrt] += 1
+        for behind in _behind(session):
+            cells[behind.srv_abrt] += 1
 
 
 def count_times(session: Session) -> None:
@@ -104,6 +117,8 @@ def _milliseconds(start: float, end: float) -> int:
 def _add_addresses(record: SessionRecord, session: Session) -> None:
     """Addresses that cost a system call, only when a log format asks for them."""
     needs, server = session.frontend.log_needs, session.pick
+    if "unique_id" in needs and session.frontend.unique_id is not None:
+        record.unique_id = session.frontend.unique_id(record)
     if "frontend_address" in needs:
         record.frontend_address = session.listener.address or local_address(session.client)[0]
     if server is not None and not isinstance(server.address, str | bytes):

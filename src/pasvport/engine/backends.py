@@ -69,6 +69,7 @@ class LiveServer:
         "family",
         "index",
         "model",
+        "namespace",
         "observed",
         "ports",
         "queue",
@@ -88,6 +89,8 @@ class LiveServer:
         self.slot: SlotWaiter | None = None
         self.source: Source | None = model.source or proxy.source
         self.ports: deque[int] | None = None
+        """Source ports of a `source ADDR:LO-HI` that this worker may use and does not."""
+        self.namespace = sockets.NetworkNamespace(model.namespace) if model.namespace is not None else None
         self.observed = model.check.observe is ObserveMode.LAYER4
         self.errors = 0
 
@@ -134,7 +137,12 @@ class LiveBackend:
     def _server(self, index: int, state: ServerState) -> LiveServer:
         block = self.plant.counters.layout.server[self.proxy.index, index]
         cells = BackendCells(block, self.plant.counters.offset)
-        return LiveServer(self.proxy.servers[index], index, state, cells, self.proxy)
+        server = LiveServer(self.proxy.servers[index], index, state, cells, self.proxy)
+        if server.source is not None and server.source.ports is not None:
+            ports, counters = server.source.ports, self.plant.counters
+            # Each worker has its own share of the range, so that none meets a port that another just took.
+            server.ports = deque(range(ports.low + counters.worker, ports.high + 1, counters.workers))
+        return server
 
     def _rule(self, part: tuple[StickRule, bool, bool], tables: Mapping[str, LiveTable]) -> Rule:
         rule, matches, stores = part

@@ -16,6 +16,7 @@ class Counters:
 
     def __init__(self, descriptor: int, layout: CounterLayout, worker: int, workers: int) -> None:
         self.layout = layout
+        self.worker = worker
         self.workers = workers
         self._mapping = mmap.mmap(descriptor, layout.size(workers))
         self.cells = memoryview(self._mapping).cast("q")

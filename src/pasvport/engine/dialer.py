@@ -24,7 +24,11 @@ _ANY_ADDRESS = ("0.0.0.0", "::", "", "*")
 
 def dial(session: Session, server: LiveServer) -> int:
     """A descriptor that is connecting to `server`. Raises OSError when the attempt ended before it began."""
-    sock = sockets.outgoing(server.family)
+    if server.namespace is None:
+        sock = sockets.outgoing(server.family)
+    else:
+        with server.namespace:
+            sock = sockets.outgoing(server.family)
     try:
         _prepare(sock, session, server)
         code = sock.connect_ex(_target(session, server))

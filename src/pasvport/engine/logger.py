@@ -82,6 +82,7 @@ class ProxyLogger:
         self._structured = (
             compiled(logging.structured_data) if any(outlet.wants_structured for outlet in outlets) else None
         )
+        self._unique_id = self._wanted_unique_id(proxy, hostname, process_id)
         self._connect = compile_format(CONNECT_FORMAT)
         self._connect_unix = compile_format(CONNECT_UNIX_FORMAT)
         self._embryonic = compile_format(EMBRYONIC_PREFIX)
@@ -138,18 +139,32 @@ class ProxyLogger:
 
     def _write(self, level: int, renderer: Renderer, record: SessionRecord) -> None:
         record.log_number = self._lines
+        self._lines += 1
+        if self._unique_id is not None and not record.unique_id:
+            record.unique_id = self._unique_id(record)
         self._send(level, to_bytes(renderer(record)), record)
 
     def _send(self, level: int, body: bytes, record: SessionRecord) -> None:
-        self._lines += 1
         structured = to_bytes(self._structured(record)) if self._structured is not None else NO_STRUCTURED_DATA
         now = self._clock()
         for outlet in self._outlets:
             outlet.write(level, body, now, structured)
 
+    def _wanted_unique_id(self, proxy: Proxy, hostname: str, process_id: int) -> Renderer | None:
+        """`unique-id-format`, if any line says the id."""
+        said = any("unique_id" in renderer.needs for renderer in self._renderers())
+        if proxy.unique_id_format is None or not said:
+            return None
+        return compile_format(proxy.unique_id_format, hostname=hostname, process_id=process_id, mandatory=False)
+
+    def _renderers(self) -> list[Renderer]:
+        used = (self._format, self._error_format, self._structured)
+        return [renderer for renderer in used if renderer is not None]
+
     def _all_needs(self) -> frozenset[str]:
-        used = (self._format or self._connect, self._error_format, self._structured)
-        return frozenset().union(*(renderer.needs for renderer in used if renderer)) if self._outlets else frozenset()
+        used = [*self._renderers(), *filter(None, [self._unique_id])]
+        used += [self._connect] if self._format is None else []
+        return frozenset().union(*(renderer.needs for renderer in used)) if self._outlets else frozenset()
 
 
 class Logger:

@@ -246,18 +246,19 @@ class Relay:
         if stage is None:
             stage = Stage.NONE if culprit is Culprit.NONE else Stage.DATA
         # Before a server was reached nothing was cut short: an ordinary close says all there is to say.
-        self.close_both(reset=culprit is not Culprit.NONE and self.upload is not None)
+        cut_short = culprit is not Culprit.NONE and self.upload is not None
+        self.close_both(reset_client=cut_short, reset_server=cut_short)
         self.over(culprit, stage)
         self.upload = self.download = None
 
-    def close_both(self, *, reset: bool) -> None:
-        """Give pipes and descriptors back; `reset` makes both peers see RST instead of FIN."""
+    def close_both(self, *, reset_client: bool, reset_server: bool) -> None:
+        """Give pipes and descriptors back; a side that is reset sees RST instead of FIN."""
         plant = self.plant
         plant.loop.timers.cancel(self)
         for pump in (self.upload, self.download):
             if pump is not None:
                 pump.dispose(plant.pipes)
-        for descriptor in (self.client, self.server):
+        for descriptor, reset in ((self.client, reset_client), (self.server, reset_server)):
             if descriptor < 0:
                 continue
             if reset:

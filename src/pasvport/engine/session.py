@@ -56,6 +56,7 @@ class Session(Relay):
         "backend",
         "client_events",
         "connected_at",
+        "counted",
         "direct",
         "entries",
         "failures",
@@ -96,6 +97,7 @@ class Session(Relay):
         self.failures = 0
         self.redispatched = False
         self.client_events = 0
+        self.counted = (0, 0)
         self.queue_owner: LiveServer | None = None
         self.queues = (0, 0)
         self.entries: list[tuple[LiveTable, Entry]] | None = None
@@ -448,6 +450,14 @@ class Session(Relay):
     def _stop(self, culprit: Culprit, stage: Stage) -> None:
         if self.phase is not Phase.OVER:
             self.end(culprit, stage)
+
+    def close_both(self, *, reset_client: bool, reset_server: bool) -> None:
+        """As every relay, and by `option nolinger` always with a reset."""
+        backend = self.backend
+        super().close_both(
+            reset_client=reset_client or self.frontend.proxy.nolinger_client,
+            reset_server=reset_server or (backend is not None and backend.proxy.nolinger_server),
+        )
 
     def over(self, culprit: Culprit, stage: Stage) -> None:
         """Both descriptors are given up: release everything else, count, and write the log line."""

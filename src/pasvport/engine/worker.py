@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
+from pasvport.engine.account import count_bytes
 from pasvport.engine.backends import LiveBackend, LiveTable, is_shared
 from pasvport.engine.counters import Counters
 from pasvport.engine.frontends import LiveFrontend, LiveListener
@@ -55,7 +56,8 @@ _IGNORED = (
     signal.SIGTTOU,
     signal.SIGTTIN,
 )
-_SWEEP_EVERY = 1.0
+_TICK = 1.0
+_COUNT_EVERY = 5.0
 _SWEEP_BUDGET = 2000
 
 
@@ -79,6 +81,8 @@ class Worker:
         self.backends = self._backends(config, descriptors)
         self.listeners = self._listeners(config, descriptors)
         self.bucket: int | None = None
+        self._counts_running = any(proxy.contstats for proxy in config.proxies)
+        self._count_due = 0.0
         self.status = 0
 
     # --- building -------------------------------------------------------------------------------------------------
@@ -153,11 +157,16 @@ class Worker:
         return self.status
 
     def time_is_up(self, now: float) -> None:
-        """Every second: forget expired stick entries."""
+        """Every second: forget expired stick entries; and every five, `option contstats`."""
         for table in self.tables.values():
             table.table.sweep(now, _SWEEP_BUDGET)
-        if self.tables:
-            self.loop.timers.file(self, now + _SWEEP_EVERY, now)
+        if self._counts_running and now >= self._count_due:
+            self._count_due = now + _COUNT_EVERY
+            for session in self.sessions():
+                if session.frontend.proxy.contstats:
+                    count_bytes(session)
+        if self.tables or self._counts_running:
+            self.loop.timers.file(self, now + _TICK, now)
 
     def failed(self, error: Exception) -> None:
         """Sweeping failed: say so; the tables stay as they are."""
