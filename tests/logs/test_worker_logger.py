@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from log_rig import (
+    ORIGIN,
     configuration,
     fd_target,
     port_of,
@@ -21,9 +23,10 @@ from log_rig import (
     unix_target,
     waiting_lines,
 )
+from pasvport.address import Endpoint, Family
 from pasvport.engine.logger import TARGET_NUMBER, Logger, ProxyLogger
 from pasvport.logformat import TCPLOG_FORMAT
-from pasvport.model import Config, Global, LogFormat, LogTarget
+from pasvport.model import Config, Global, LogFormat, LogTarget, LogTransport
 from pasvport.record import Culprit, SessionRecord, Stage
 from pasvport.sockets import log_channel
 
@@ -178,6 +181,30 @@ def test_needs_are_those_of_every_format_in_use() -> None:
     with worker(configuration(format=TCPLOG_FORMAT)) as made:
         assert made.www.needs == frozenset()
         made.www.session_ended(record())
+
+
+def test_unique_ids_are_made_when_a_line_says_them() -> None:
+    with udp_sink() as sink:
+        config = with_unique_id(configuration(raw(sink), format="%ID %[unique-id] %B"), "%{+X}o%ci:%cp_%rt%sslv")
+        with worker(config) as made:
+            assert "session_number" in made.www.needs
+            made.www.session_ended(record(session_number=5))
+            assert waiting_lines(sink) == [b"<134>0A000102:8220_0005 0A000102:8220_0005 11\n"]
+        with worker(with_unique_id(configuration(raw(sink), format="%ci"), "%rt")) as made:
+            assert made.www.needs == {"client_address"}
+
+
+def with_unique_id(config: Config, text: str) -> Config:
+    return replace(config, proxies=(replace(config.proxies[0], unique_id_format=text),))
+
+
+def test_ipv6_datagrams() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sink:
+        sink.bind(("::1", 0))
+        endpoint = Endpoint(Family.IPV6, "::1", port_of(sink))
+        with worker(configuration(LogTarget(ORIGIN, LogTransport.UDP, endpoint, format=LogFormat.RAW))) as made:
+            made.logger.say(6, "hello")
+            assert waiting_lines(sink) == [b"hello\n"]
 
 
 def test_unix_datagrams(tmp_path: Path) -> None:

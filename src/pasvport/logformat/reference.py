@@ -53,7 +53,8 @@ _FRAMES = """## Frames
 | `iso` | `2026-11-23T01:22:41.701834+00:00 ` |
 | `raw` | nothing |
 
-Every line, frame included, is cut to the target's `len` and ended by LF, over UDP and over TCP. Structured data
+Every line, frame included, is cut to the target's `len` and ended by LF, over UDP and over TCP (where HAProxy 2.6
+does not cut). Structured data
 (`log-format-sd`) that would not fit is left out as a whole (`-`), so that the message remains valid; HAProxy leaves out
 the message too.
 """
