@@ -201,7 +201,10 @@ _REFUSED_PREFIXES = {
 }
 _KINDS = {"stream+": Transport.STREAM, "dgram+": Transport.DATAGRAM}
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
-_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_NUMERIC_END = re.compile(r"(?:.*\.)?(?:0[xX][0-9A-Fa-f]*|[0-9]+)")
+_C_NUMBER = re.compile(r"0[xX][0-9A-Fa-f]{1,8}|[0-9]{1,11}")
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
@@ -320,13 +323,33 @@ _ANY = {Family.IPV4: "0.0.0.0", Family.IPV6: "::"}
 def _host(host: str, family: Family | None, whole: str) -> Endpoint:
     if host in ("", "*"):
         return Endpoint(family or Family.IPV4, _ANY[family or Family.IPV4])
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    brackets = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if brackets else _classic_ipv4(host) or host
     found = family_of(bare)
     wrong_family = found is not Family.NAME and family not in (None, found)
-    bracketed = bare != host and found is not Family.IPV6
-    if wrong_family or bracketed or (found is Family.NAME and not _HOST_NAME.fullmatch(bare)):
+    if wrong_family or (brackets and found is not Family.IPV6) or (found is Family.NAME and not _is_name(bare)):
         raise AddressError(f"invalid address: '{host}' in '{whole}'", host)
     return Endpoint(found, bare, 0, family if found is Family.NAME else None)
+
+
+def _is_name(host: str) -> bool:
+    """Whether a resolver could know it; a name whose last label is a number is a mistyped address (RFC 3696)."""
+    return _HOST_NAME.fullmatch(host) is not None and _NUMERIC_END.fullmatch(host) is None
+
+
+def _classic_ipv4(host: str) -> str | None:
+    """The dotted form of `127.1`, `0x7f000001` and so on, which getaddrinfo() and so HAProxy take. None if not one."""
+    parts = host.split(".")
+    if not 1 <= len(parts) <= 4 or not all(_C_NUMBER.fullmatch(part) for part in parts):
+        return None
+    try:
+        *leading, last = (int(part, 8 if part[0] == "0" and part[1:2] not in "xX" else 0) for part in parts)
+    except ValueError:
+        return None
+    if any(number > 255 for number in leading) or last >= 256 ** (5 - len(parts)):
+        return None
+    value = sum(number << (24 - 8 * place) for place, number in enumerate(leading)) + last
+    return ".".join(str(value >> shift & 255) for shift in (24, 16, 8, 0))
 
 
 # --- the addresses of each keyword --------------------------------------------------------------------------------
