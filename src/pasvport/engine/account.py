@@ -117,8 +117,6 @@ def _milliseconds(start: float, end: float) -> int:
 def _add_addresses(record: SessionRecord, session: Session) -> None:
     """Addresses that cost a system call, only when a log format asks for them."""
     needs, server = session.frontend.log_needs, session.pick
-    if "unique_id" in needs and session.frontend.unique_id is not None:
-        record.unique_id = session.frontend.unique_id(record)
     if "frontend_address" in needs:
         record.frontend_address = session.listener.address or local_address(session.client)[0]
     if server is not None and not isinstance(server.address, str | bytes):

@@ -17,7 +17,6 @@ from pasvport.engine.guests import Guests
 from pasvport.engine.plant import Plant, SlotWaiter
 from pasvport.engine.relay import Patience, patience
 from pasvport.engine.session import Session
-from pasvport.logformat import compile_format
 from pasvport.model import Bind, Proxy
 from pasvport.record import Culprit, Stage
 from pasvport.slots import PROCESS, bind_key, frontend_key
@@ -28,9 +27,7 @@ if TYPE_CHECKING:
 
 _ACCEPTABLE = select.EPOLLIN
 _SHARED = select.EPOLLIN | select.EPOLLEXCLUSIVE
-_EXPENSIVE = frozenset(
-    {"frontend_address", "server_address", "server_port", "source_address", "source_port", "unique_id"}
-)
+_EXPENSIVE = frozenset({"frontend_address", "server_address", "server_port", "source_address", "source_port"})
 """Fields of a record that are filled only when a log format asks for one of them."""
 _DEFAULT_BATCH = 64
 _WILDCARDS = ("*", "", "0.0.0.0", "::")
@@ -57,7 +54,6 @@ class LiveFrontend:
         self.patience: Patience = patience(proxy, backend.proxy if backend is not None else proxy)
         self.batch = plant.config.settings.maxaccept or _DEFAULT_BATCH
         self.rates = _rates(plant, self.cells, proxy)
-        self.unique_id = compile_format(proxy.unique_id_format) if proxy.unique_id_format is not None else None
 
     def session_over(self, session: Session) -> None:
         """A session of this frontend ended: give back what it held."""
