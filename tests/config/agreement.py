@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from pasvport.config.compiler import Outcome, load
@@ -105,6 +106,12 @@ def haproxy_verdicts(paths: Iterable[Path]) -> dict[str, Verdict]:
     paths = list(paths)
     with ThreadPoolExecutor(max_workers=4) as pool:
         return dict(zip((path.name for path in paths), pool.map(haproxy_verdict, paths), strict=True))
+
+
+def fingerprint(path: Path) -> str:
+    """What a verdict depends on: the judge, its environment, the file and its name."""
+    judge = Path(HAPROXY).stat()
+    return sha256(repr((judge.st_size, judge.st_mtime, ENVIRONMENT, path.name, path.read_bytes())).encode()).hexdigest()
 
 
 def _user(name: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from agreement import Verdict, corpus, haproxy_verdict, haproxy_verdicts, our_verdict
+from agreement import Verdict, corpus, fingerprint, haproxy_verdict, haproxy_verdicts, our_verdict, read_verdict
 from differences import DIFFERENCES
 
 from real_haproxy import needs_haproxy
@@ -17,8 +17,15 @@ def case(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> dict[str, Verdict]:
-    return haproxy_verdicts(corpus())
+def theirs(pytestconfig: pytest.Config) -> dict[str, Verdict]:
+    """HAProxy's verdicts by file name. Judging 668 files takes seconds, so pytest's cache keeps what cannot change."""
+    known: dict[str, list[object]] = pytestconfig.cache.get("pasvport/haproxy", {})
+    prints = {path: fingerprint(path) for path in corpus()}
+    fresh = haproxy_verdicts(path for path in corpus() if prints[path] not in known)
+    said = {prints[path]: [fresh[path.name].code, fresh[path.name].text] for path in corpus() if path.name in fresh}
+    kept = {key: value for key, value in (known | said).items() if key in prints.values()}
+    pytestconfig.cache.set("pasvport/haproxy", kept)
+    return {path.name: read_verdict(*kept[prints[path]]) for path in corpus()}
 
 
 def test_the_corpus_is_large_enough() -> None:
