@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ftplib
+import gc
 import os
 import re
 import socket
@@ -199,6 +200,13 @@ class _Ftplib(ftplib.FTP):
     trust_server_pasv_ipv4_address = True
     extended = False
 
+    def log_in(self, user: str) -> None:
+        """Log in; protect the data channel where the control channel is; binary type."""
+        self.login(user, PASSWORD)
+        if isinstance(self, ftplib.FTP_TLS):
+            self.prot_p()
+        self.voidcmd("TYPE I")
+
     def makepasv(self) -> tuple[str, int]:
         if self.extended:
             assert self.sock is not None
@@ -244,8 +252,8 @@ def client_tls() -> ssl.SSLContext:
     return context
 
 
-def open_ftplib(target: Target) -> ftplib.FTP:
-    """A logged-in ftplib session in binary type, protected as the target asks. Close it (it is a context manager)."""
+def open_session(target: Target) -> _Ftplib:
+    """A connected ftplib session, greeted but not logged in. Close it."""
     session: _Ftplib
     if target.security.is_tls:
         session = _FtplibTls(context=client_tls(), timeout=DEADLINE)
@@ -255,10 +263,17 @@ def open_ftplib(target: Target) -> ftplib.FTP:
     session.extended = target.extended
     try:
         session.connect(target.host, target.port, source_address=(target.source, 0))
-        session.login(target.user, PASSWORD)
-        if isinstance(session, ftplib.FTP_TLS):
-            session.prot_p()
-        session.voidcmd("TYPE I")
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def open_ftplib(target: Target) -> _Ftplib:
+    """A logged-in ftplib session in binary type, protected as the target asks. Close it (it is a context manager)."""
+    session = open_session(target)
+    try:
+        session.log_in(target.user)
     except BaseException:
         session.close()
         raise
@@ -313,12 +328,13 @@ class Aioftp(Client):
                 return result
             finally:
                 session.close()
-                await asyncio.sleep(0)
 
         with warnings.catch_warnings():
-            # aioftp leaves TLS transports to the collector.
+            # aioftp leaves its TLS transports to the collector, so the collector is called here.
             warnings.simplefilter("ignore", ResourceWarning)
-            return asyncio.run(play())
+            result = asyncio.run(play())
+            gc.collect()
+        return result
 
     def download(self, target: Target, name: str, to: Path) -> None:
         async def act(session: aioftp.Client) -> None:

@@ -64,11 +64,16 @@ class Server:
     child: Child | None = field(default=None, repr=False)
 
     speaks = (Security.PLAIN, Security.EXPLICIT)
-    drops_privileges = False
+    needs_root = False
 
     @property
     def port(self) -> int:
         return self.security.control_port
+
+    @property
+    def greeting(self) -> str:
+        """What only this server's banner contains."""
+        return f"220 {self.name}"
 
     @property
     def home(self) -> Path:
@@ -237,7 +242,11 @@ TLSECCertificateKeyFile {self.certificate}
 class Pureftpd(Server):
     """Pure-FTPd with a PureDB of one user. It serves half as many users as it has passive ports. Needs root."""
 
-    drops_privileges = True
+    needs_root = True
+
+    @property
+    def greeting(self) -> str:
+        return "Pure-FTPd"
 
     def command(self) -> list[str]:
         users, database = self.folder / "users", self.folder / "users.pdb"

@@ -1,0 +1,136 @@
+"""What clients do beyond plain transfers: resume, append, abort, many at once, very much."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import io
+import os
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from farm.clients import Curl, Lftp, Target
+from farm.page import Page, kinds_for, logged_in, same_bytes
+from farm.servers import Security
+
+MIDDLE = random.Random(1635).randbytes(3_000_017)
+KINDS = kinds_for(Security.PLAIN)
+
+
+@pytest.fixture(scope="module", params=["haproxy", "pasvport"])
+def page(request: pytest.FixtureRequest) -> Iterator[Page]:
+    with Page(request.param, KINDS) as running:
+        running.put("middle", MIDDLE)
+        yield running
+
+
+@pytest.mark.parametrize("server", KINDS)
+def test_resume_download(page: Page, tmp_path: Path, server: str) -> None:
+    got = tmp_path / "got"
+    got.write_bytes(MIDDLE[:1_234_567])
+    Curl().resume(page.target_of(server), "middle", got)
+    assert got.read_bytes() == MIDDLE
+
+
+@pytest.mark.parametrize("server", KINDS)
+def test_resume_upload(page: Page, server: str) -> None:
+    with logged_in(page, page.source_of(server)) as (reached, session):
+        session.storbinary("STOR pub/resumed", io.BytesIO(MIDDLE[:1_000_000]))
+        session.storbinary("STOR pub/resumed", io.BytesIO(MIDDLE[900_000:]), rest=900_000)
+    assert reached.name == server
+    assert (reached.pub / "resumed").read_bytes() == MIDDLE
+
+
+@pytest.mark.parametrize("server", KINDS)
+def test_append(page: Page, tmp_path: Path, server: str) -> None:
+    target = page.target_of(server)
+    part = tmp_path / "part"
+    for text in (b"one ", b"two ", b"three"):
+        part.write_bytes(text)
+        Curl().append(target, part, "appended")
+    appended = page.farm[server].pub / "appended"
+    assert appended.read_bytes() == b"one two three"
+    appended.unlink()
+
+
+@pytest.mark.parametrize("server", KINDS)
+@pytest.mark.parametrize("urgent", [False, True], ids=["in-band", "urgent"])
+def test_abort(page: Page, server: str, urgent: bool) -> None:
+    """As ftplib's abort() sends it, the LF is an urgent byte: a relay without SO_OOBINLINE loses it, as HAProxy's does."""
+    if urgent and page.kind == "haproxy":
+        pytest.skip("HAProxy drops the urgent byte and the session hangs")
+    with logged_in(page, page.source_of(server)) as (_, session):
+        data = session.transfercmd("RETR pub/middle")
+        assert data.recv(1000)
+        assert session.sock is not None
+        session.sock.sendall(b"ABOR\r\n", socket.MSG_OOB if urgent else 0)
+        data.close()
+        # One reply or two, depending on the server; the session goes on with whatever comes first.
+        session.getmultiline()
+        session.putcmd("PWD")
+        while not session.getmultiline().startswith("257"):
+            pass
+        content = io.BytesIO()
+        session.retrbinary("RETR pub/whoami.txt", content.write)
+        assert content.getvalue().decode() == server
+
+
+@pytest.mark.parametrize("server", KINDS)
+def test_segmented_download(page: Page, tmp_path: Path, server: str) -> None:
+    """lftp's pget: several sessions of one client, each with its own data connection, at once."""
+    got = tmp_path / "got"
+    Lftp().parallel(page.target_of(server), "middle", got)
+    assert got.read_bytes() == MIDDLE
+
+
+def fetch_and_store(page: Page, source: str, number: int) -> tuple[str, str]:
+    """(server of the control connection, server that the data named) after a download and an upload."""
+    with logged_in(page, source) as (server, session):
+        session.retrlines("LIST pub", lambda line: None)
+        seen = io.BytesIO()
+        session.retrbinary("RETR pub/whoami.txt", seen.write)
+        name = f"from-{number}"
+        content = random.Random(number).randbytes(1000 + number)
+        session.storbinary(f"STOR pub/{name}", io.BytesIO(content))
+        assert (server.pub / name).read_bytes() == content
+        with contextlib.suppress(EOFError):
+            session.quit()
+        return server.name, seen.getvalue().decode()
+
+
+def test_fifty_addresses_four_sessions_each(page: Page) -> None:
+    sources = [page.new_source() for _ in range(50)]
+    visits = sources * 4
+    random.Random(50).shuffle(visits)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        landed = list(pool.map(fetch_and_store, [page] * len(visits), visits, range(len(visits))))
+    assert [control for control, _ in landed] == [data for _, data in landed]
+    homes = {
+        source: {server for where, (server, _) in zip(visits, landed, strict=True) if where == source}
+        for source in sources
+    }
+    assert all(len(servers) == 1 for servers in homes.values()), homes
+    assert set().union(*homes.values()) == set(KINDS)
+
+
+@pytest.mark.slow
+def test_three_hundred_megabytes(page: Page, tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    block = os.urandom(1 << 20)
+    with big.open("wb") as file:
+        for number in range(300):
+            file.write(hashlib.sha256(b"%d" % number).digest() + block[32:])
+    target: Target = page.target_of("pyftpdlib")
+    Curl().upload(target, big, "big")
+    stored = page.farm["pyftpdlib"].pub / "big"
+    assert same_bytes(big, stored)
+    back = tmp_path / "back"
+    Curl().download(target, "big", back)
+    assert same_bytes(big, back)
+    for path in (big, stored, back):
+        path.unlink()
