@@ -6,7 +6,7 @@ Source: HAProxy manual, `tcp-check connect`, `tcp-check send`, `tcp-check expect
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pasvport.errors import ConfigError
 from pasvport.health.result import Status, named
@@ -127,17 +127,23 @@ def _commented(steps: tuple[CheckStep, ...]) -> list[tuple[int, CheckStep, str]]
 
 def _step(numbered: list[tuple[int, CheckStep, str]], position: int) -> Step:
     number, said, comment = numbered[position]
+    said = replace(said, on_success=_raw(said.on_success), on_error=_raw(said.on_error))
     following = numbered[position + 1][1].kind if position + 1 < len(numbered) else None
     is_regex = said.kind is StepKind.EXPECT and said.match in (ExpectMatch.RSTRING, ExpectMatch.RBINARY)
     return Step(
         number,
         said.kind,
         said,
-        comment,
+        _raw(comment),
         regex=compile_regex(said.data) if is_regex else None,
         restart=_restart(numbered, position),
         quiet=following is not StepKind.EXPECT,
     )
+
+
+def _raw(text: str) -> str:
+    """Words of the configuration as results hold text: one character per byte."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _restart(numbered: list[tuple[int, CheckStep, str]], position: int) -> int:
