@@ -239,6 +239,7 @@ def test_server_addresses(text: str, endpoint: Endpoint, port: ServerPort) -> No
         ("192.168.1.300", "invalid address: '192.168.1.300' in '192.168.1.300'"),
         ("1.2.3.4.5:21", "invalid address: '1.2.3.4.5' in '1.2.3.4.5:21'"),
         ("-x", "invalid address: '-x' in '-x'"),
+        ("127.0.0.", "invalid address: '127.0.0.' in '127.0.0.'"),
         ("[::1", "invalid address: '[:' in '[::1'"),
     ],
 )
