@@ -1,0 +1,267 @@
+"""The front door: reads the command line, compiles the configuration, checks it or serves it.
+
+Exit codes and texts are those of HAProxy 2.6 (management guide, section 3).
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import platform
+import pwd
+import resource
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pasvport
+from pasvport import steering
+from pasvport.command_line import CommandLine, UsageError, parse, read_files, usage
+from pasvport.config.compiler import Outcome, load
+from pasvport.config.diagnostics import Diagnostics
+from pasvport.config.directives import LANGUAGE_VERSION, Build, evaluate_argument
+from pasvport.config.world import World
+from pasvport.control import host
+from pasvport.control.console import Console
+from pasvport.control.resolve import resolve
+from pasvport.control.start import Launch, serve
+from pasvport.errors import ConfigError, ResourceError
+from pasvport.logformat import compile_format
+from pasvport.model import Config
+
+PROGRAM = "pasvport"
+FEATURES = frozenset({"ACCEPT4", "EPOLL", "GETADDRINFO", "LINUX_SPLICE", "LINUX_TPROXY", "SYSTEMD", "TFO", "TPROXY"})
+"""HAProxy's names of what this program does too: for `feature()` in conditions."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `pasvport`; returns its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["demo"]:
+        from pasvport.demo.tour import main as demo
+
+        return demo(words[1:])
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Ctrl-C before there is a supervisor ends the program the plain way, without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        command = parse(words)
+    except UsageError as error:
+        return _show_usage(str(error))
+    except ConfigError as error:
+        _console(CommandLine()).alert(str(error))
+        return 1
+    return _obey(command)
+
+
+def _obey(command: CommandLine) -> int:
+    if command.show:
+        return _SHOWS[command.show]()
+    console = _console(command)
+    if command.condition is not None:
+        return _evaluate(command.condition, console)
+    try:
+        if command.directory:
+            _change_directory(command.directory)
+        texts = read_files(command.files)
+    except ConfigError as error:
+        console.alert(str(error))
+        return 1
+    if not texts:
+        return _show_usage("no configuration file given")
+    return _check_or_serve(command, console, texts)
+
+
+def _console(command: CommandLine) -> Console:
+    executable = shutil.which(sys.argv[0]) or sys.argv[0]
+    return Console(
+        program=PROGRAM,
+        version=pasvport.__version__,
+        executable=str(Path(executable).resolve()),
+        quiet=command.quiet and not command.verbose,
+        debug=command.debug,
+    )
+
+
+def _change_directory(path: str) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise ConfigError(f"Could not change to directory {path} : {error.strerror}") from error
+
+
+def _evaluate(condition: str, console: Console) -> int:
+    try:
+        return 0 if evaluate_argument(condition, os.environ, _build()) else 1
+    except ConfigError as error:
+        console.alert(f"config : {error}")
+        return 2
+
+
+# --- the configuration --------------------------------------------------------------------------------------------
+
+
+def _check_or_serve(command: CommandLine, console: Console, texts: list[tuple[str, str]]) -> int:
+    outcome = load(texts, _world(command))
+    config = _resolved(outcome, command)
+    if _is_forbidden(outcome.diagnostics, config, command):
+        outcome.diagnostics.alert(None, "Some warnings were found and 'zero-warning' is set. Aborting.")
+        config = None
+    console.show(outcome.diagnostics)
+    if config is None:
+        return 1
+    if command.check:
+        return _report_check(outcome, console)
+    if not outcome.has_listener:
+        console.alert(f"{console.main} No enabled listener found (check for 'bind' directives) ! Exiting.")
+        return 1
+    if config.settings.quiet and not command.verbose:
+        console.silence()
+    return serve(_with_switches(config, command), _launch(config, command), console)
+
+
+def _resolved(outcome: Outcome, command: CommandLine) -> Config | None:
+    """The configuration with every name looked up; None when something is wrong."""
+    if outcome.config is None or outcome.diagnostics.has_alerts:
+        return None
+    config = resolve(outcome.config, outcome.diagnostics, ignore_failures=command.ignore_failures)
+    return None if outcome.diagnostics.has_alerts else config
+
+
+def _is_forbidden(diagnostics: Diagnostics, config: Config | None, command: CommandLine) -> bool:
+    return config is not None and diagnostics.has_warnings and (command.zero_warning or config.settings.zero_warning)
+
+
+def _report_check(outcome: Outcome, console: Console) -> int:
+    if outcome.diagnostics.has_warnings:
+        console.remark("Warnings were found.")
+    if not outcome.has_listener:
+        console.remark("Configuration file has no error but will not start (no listener) => exit(2).")
+        return 2
+    console.remark("Configuration file is valid")
+    return 0
+
+
+def _with_switches(config: Config, command: CommandLine) -> Config:
+    settings = config.settings
+    default = command.frontend_maxconn
+    return replace(
+        config,
+        proxies=tuple(replace(proxy, maxconn=proxy.maxconn or default) for proxy in config.proxies),
+        settings=replace(
+            settings,
+            noreuseport=settings.noreuseport or command.noreuseport,
+            nosplice=settings.nosplice or command.nosplice,
+        ),
+    )
+
+
+def _launch(config: Config, command: CommandLine) -> Launch:
+    settings = config.settings
+    in_foreground = command.foreground or command.debug
+    return Launch(
+        background=(command.background or settings.daemon) and not in_foreground,
+        master_worker=command.master_worker or settings.master_worker,
+        pidfile=command.pidfile or settings.pidfile,
+        finish=command.finish,
+        terminate=command.terminate,
+        memory=command.memory,
+        verbose=command.verbose or command.debug,
+    )
+
+
+def _world(command: CommandLine) -> World:
+    return World(
+        environment=dict(os.environ),
+        user_id=_user_id,
+        group_id=_group_id,
+        check_log_format=_check_log_format,
+        hostname=socket.gethostname(),
+        build=_build(),
+        diagnostic_mode=command.diagnostic,
+        directory=str(Path.cwd()),
+        localpeer=command.localpeer,
+        maxconn=command.maxconn,
+    )
+
+
+def _user_id(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def _group_id(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def _check_log_format(text: str) -> None:
+    compile_format(text)
+
+
+def _build() -> Build:
+    return Build(features=FEATURES)
+
+
+# --- showing ------------------------------------------------------------------------------------------------------
+
+
+def _show_usage(why: str = "") -> int:
+    _show_version()
+    if why:
+        sys.stderr.write(f"{PROGRAM}: {why}\n")
+    sys.stderr.write(usage(PROGRAM))
+    return 1
+
+
+def _show_version() -> int:
+    uname = platform.uname()
+    print(
+        f"{PROGRAM} version {pasvport.__version__} - load balancer for passive FTP and FTPS\n"
+        f"Configuration language: HAProxy {LANGUAGE_VERSION}\n"
+        f"Running on: {uname.system} {uname.release} {uname.version} {uname.machine}",
+        flush=True,
+    )
+    return 0
+
+
+def _show_build() -> int:
+    _show_version()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = host.limits(Config(), cpus=host.processors(), soft=soft, hard=hard)
+    rows = (
+        ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
+        ("Features", " ".join(f"+{name}" for name in sorted(FEATURES))),
+        ("Steering by source address (SO_ATTACH_REUSEPORT_CBPF)", _steering()),
+        ("Splicing in the kernel (splice)", "yes" if hasattr(os, "splice") else "no"),
+        ("Workers by default (nbthread)", f"{limits.nbthread}, at most {host.MOST_WORKERS}"),
+        ("Descriptors (ulimit -n)", f"{soft}, at most {hard}"),
+        ("Connections by default (maxconn)", str(limits.maxconn)),
+        ("Buffer of one direction (tune.bufsize)", str(Config().settings.bufsize)),
+    )
+    print("\n".join(f"{name}: {value}" for name, value in rows), flush=True)
+    return 0
+
+
+def _steering() -> str:
+    """Whether this kernel takes the program: tried, not guessed."""
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            probe.bind(("127.0.0.1", 0))
+            probe.listen()
+            steering.steer([probe])
+        except (OSError, ResourceError) as error:
+            return f"no ({error})"
+    return "yes"
+
+
+_SHOWS = {"version": _show_version, "build": _show_build, "usage": _show_usage}

@@ -1,0 +1,342 @@
+"""The command line: HAProxy's flags as a table, and the reading of it. docs/command-line.md is generated from them.
+
+Source: HAProxy management guide, section 3 (starting), as 2.6 has it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pasvport.errors import ConfigError
+
+
+@dataclass(slots=True)
+class CommandLine:
+    """What was asked for. Numbers 0 and texts "" mean: not given."""
+
+    files: list[str] = field(default_factory=list)
+    check: bool = False
+    condition: str | None = None
+    show: str = ""
+    background: bool = False
+    foreground: bool = False
+    debug: bool = False
+    master_worker: bool = False
+    notify: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    pidfile: str = ""
+    directory: str = ""
+    localpeer: str = ""
+    maxconn: int = 0
+    frontend_maxconn: int = 0
+    memory: int = 0
+    zero_warning: bool = False
+    diagnostic: bool = False
+    ignore_failures: bool = False
+    noreuseport: bool = False
+    nosplice: bool = False
+    finish: tuple[int, ...] = ()
+    terminate: tuple[int, ...] = ()
+
+
+class UsageError(ConfigError):
+    """The command line makes no sense: the usage is shown."""
+
+
+# --- what flags do ------------------------------------------------------------------------------------------------
+
+Action = Callable[[CommandLine, list[str]], None]
+"""Obeys a flag, taking its arguments from the front of the list. Raises ConfigError."""
+
+
+def _on(*names: str) -> Action:
+    def act(command: CommandLine, _rest: list[str]) -> None:
+        for name in names:
+            setattr(command, name, True)
+
+    return act
+
+
+def _show(what: str) -> Action:
+    def act(command: CommandLine, rest: list[str]) -> None:
+        command.show = what
+        # HAProxy answers at once: what follows is not even looked at.
+        rest.clear()
+
+    return act
+
+
+def _argument(rest: list[str]) -> str:
+    if not rest:
+        raise UsageError("an argument is missing")
+    return rest.pop(0)
+
+
+def _text(name: str) -> Action:
+    def act(command: CommandLine, rest: list[str]) -> None:
+        setattr(command, name, _argument(rest))
+
+    return act
+
+
+def _file(command: CommandLine, rest: list[str]) -> None:
+    command.files.append(_argument(rest))
+
+
+def _rest_are_files(command: CommandLine, rest: list[str]) -> None:
+    command.files += rest
+    rest.clear()
+
+
+def _number(flag: str, name: str) -> Action:
+    def act(command: CommandLine, rest: list[str]) -> None:
+        word = _argument(rest)
+        if not (word.isascii() and word.isdigit()):
+            raise ConfigError(f"{flag} option: '{word}' is not a number")
+        setattr(command, name, int(word))
+
+    return act
+
+
+def _processes(flag: str, name: str) -> Action:
+    def act(command: CommandLine, rest: list[str]) -> None:
+        found: list[int] = []
+        while rest and not rest[0].startswith("-"):
+            word = rest.pop(0)
+            if not (word.isascii() and word.isdigit()):
+                raise ConfigError(f"{flag} option: some bytes unconsumed in PID list {{{word}}}")
+            if not int(word):
+                raise UsageError(f"{flag} option: 0 is no process")
+            found.append(int(word))
+        setattr(command, name, getattr(command, name) + tuple(found))
+
+    return act
+
+
+def _old_sockets(_command: CommandLine, rest: list[str]) -> None:
+    path = _argument(rest)
+    if path != "/dev/null":
+        raise ConfigError(
+            f"-x {path}: taking sockets over from a running process is not supported yet (-x /dev/null is); "
+            "-sf works without it, since every port is bound with SO_REUSEPORT"
+        )
+
+
+def _refused(flag: str, why: str, arguments: int = 0) -> Action:
+    def act(_command: CommandLine, rest: list[str]) -> None:
+        del rest[:arguments]
+        raise ConfigError(f"{flag} {why}")
+
+    return act
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag: its name, the form of its arguments, its documentation, what it does."""
+
+    name: str
+    arguments: str
+    doc: str
+    act: Action
+
+
+_INSIDE = "is about the inside of HAProxy and has no counterpart here."
+
+FLAGS: tuple[Flag, ...] = (
+    Flag(
+        "-f",
+        "<file or directory>",
+        "Read this configuration; may be said again. Of a directory, the files `*.cfg` that are not hidden, in the "
+        "C locale's order. Every file must begin with a section of its own.",
+        _file,
+    ),
+    Flag("--", "<file>...", "All further arguments are configuration files.", _rest_are_files),
+    Flag("-c", "", "Check the configuration and exit: 0 valid, 1 invalid, 2 nothing to listen on.", _on("check")),
+    Flag(
+        "-cc",
+        "<condition>",
+        "Evaluate the condition of an `.if` and exit: 0 true, 1 false, 2 malformed.",
+        _text("condition"),
+    ),
+    Flag("-v", "", "Show the version and exit.", _show("version")),
+    Flag("-vv", "", "Show the version, what the machine offers and the limits that follow, and exit.", _show("build")),
+    Flag("-d", "", "Debug: stay in the foreground and show what the processes tell each other.", _on("debug")),
+    Flag("-db", "", "Stay in the foreground, whatever the configuration says.", _on("foreground")),
+    Flag(
+        "-D",
+        "",
+        "Go to the background. The command returns when every worker accepts, or with status 1.",
+        _on("background"),
+    ),
+    Flag(
+        "-W",
+        "",
+        "Master-worker mode. There is always a supervisor here; this makes its messages and exit codes those of "
+        "HAProxy's master.",
+        _on("master_worker"),
+    ),
+    Flag(
+        "-Ws",
+        "",
+        "The same for systemd. It is told with or without this flag, whenever NOTIFY_SOCKET is set.",
+        _on("master_worker", "notify"),
+    ),
+    Flag("-q", "", "Quiet: no message at all.", _on("quiet")),
+    Flag("-V", "", "Verbose: overrides `quiet`.", _on("verbose")),
+    Flag("-p", "<file>", "Write the supervisor's process id there, in the foreground too.", _text("pidfile")),
+    Flag("-C", "<directory>", "Change to this directory before anything is read.", _text("directory")),
+    Flag("-L", "<name>", "Name of this node among peers; default: the host's name.", _text("localpeer")),
+    Flag("-n", "<number>", "Connections at once; wins over `maxconn`.", _number("-n", "maxconn")),
+    Flag("-N", "<number>", "Default of a frontend's `maxconn`.", _number("-N", "frontend_maxconn")),
+    Flag("-m", "<megabytes>", "Limit the address space of each process.", _number("-m", "memory")),
+    Flag(
+        "-sf",
+        "<pid>...",
+        "When everything serves, tell these processes to finish what they have and leave (SIGUSR1). If they hold "
+        "ports without SO_REUSEPORT they are paused for the take-over (SIGTTOU).",
+        _processes("-sf", "finish"),
+    ),
+    Flag("-st", "<pid>...", "The same with SIGTERM: their sessions end.", _processes("-st", "terminate")),
+    Flag("-dW", "", "Refuse to start when there is any warning, as `zero-warning`.", _on("zero_warning")),
+    Flag("-dD", "", "Diagnostic mode: `.diag` lines speak.", _on("diagnostic")),
+    Flag("-dr", "", "A server whose name cannot be resolved is disabled, not an error.", _on("ignore_failures")),
+    Flag("-dR", "", "Bind without SO_REUSEPORT, as `noreuseport`.", _on("noreuseport")),
+    Flag("-dS", "", "Copy instead of splicing in the kernel, as `nosplice`.", _on("nosplice")),
+    Flag("-h", "", "Show the usage; status 1, as any flag that does not exist.", _show("usage")),
+    Flag(
+        "-x",
+        "<socket>",
+        "Refused, except for `/dev/null`: taking sockets over from a running process comes later.",
+        _old_sockets,
+    ),
+    Flag(
+        "-S",
+        "<bind>",
+        "Refused: the master's runtime API comes later.",
+        _refused("-S", "is not supported yet: there is no runtime API.", 1),
+    ),
+    Flag(
+        "-dV",
+        "",
+        "Refused: TLS towards servers comes later.",
+        _refused("-dV", "is not supported yet: there is no TLS towards servers whose check it could disable."),
+    ),
+    *(
+        Flag(name, "", "Refused: about the inside of HAProxy.", _refused(name, _INSIDE))
+        for name in ("-de", "-dp", "-dG", "-dL")
+    ),
+)
+
+_BY_NAME = {flag.name: flag for flag in FLAGS}
+
+
+def parse(arguments: Sequence[str]) -> CommandLine:
+    """Obey the flags in order. Raises UsageError for what is no flag, ConfigError for a flag's wrong argument."""
+    command = CommandLine()
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        flag = _BY_NAME.get(word)
+        if flag is None:
+            raise UsageError(f"'{word}' is no flag")
+        flag.act(command, rest)
+    return command
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def read_files(names: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, text) of every configuration file, directories opened out. Raises ConfigError in HAProxy's words."""
+    return [(name, _read(name)) for given in names for name in _expanded(given)]
+
+
+def _expanded(name: str) -> Iterator[str]:
+    path = Path(name)
+    if not path.is_dir():
+        yield name
+        return
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name.encode("utf-8", "surrogateescape")):
+        if entry.name.endswith(".cfg") and not entry.name.startswith(".") and entry.is_file():
+            yield f"{name.rstrip('/') or '/'}/{entry.name}"
+
+
+def _read(name: str) -> str:
+    try:
+        # Bytes that are no UTF-8 pass through unchanged; line ends are the lexer's business.
+        return Path(name).read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise ConfigError(f"config : Cannot open configuration file/directory {name} : {error.strerror}") from error
+
+
+# --- showing ------------------------------------------------------------------------------------------------------
+
+
+def usage(program: str) -> str:
+    """What `-h` shows."""
+    lines = [f"Usage : {program} [-f <cfgfile|cfgdir>]* [flags] [-- <cfgfile>*]", f"        {program} demo [--once]"]
+    lines += [f"        {f'{flag.name} {flag.arguments}':24} {_first_sentence(flag.doc)}" for flag in FLAGS]
+    return "\n".join(lines) + "\n"
+
+
+def _first_sentence(doc: str) -> str:
+    return doc.partition(". ")[0].rstrip(".")
+
+
+_PAGE = """\
+# Command line
+
+Generated from the table in `src/pasvport/command_line.py` by `python -m pasvport.command_line`; do not edit.
+
+`pasvport` takes HAProxy's flags, each a word of its own.
+`pasvport demo` is a demonstration; see `pasvport demo --help`.
+
+| Flag | Meaning |
+|---|---|
+{rows}
+
+## Exit status
+
+| Status | When |
+|---|---|
+| 0 | `-c`: valid. After SIGUSR1. With `-W`, after SIGTERM. `-D`: every worker accepts. |
+| 1 | The configuration is invalid, a port cannot be bound, a limit cannot be set, a worker cannot start; wrong usage. |
+| 2 | `-c`: valid, but there is nothing to listen on. `-cc`: the condition is malformed. |
+| killed by SIGTERM, SIGINT | After that signal (143, 130 as a shell sees it; with `-W`, 0 and 130). |
+
+## Signals
+
+| Signal | Effect |
+|---|---|
+| SIGUSR1 | Soft stop: no new client is served; a client with a live session may still open data connections. Ends \
+with the last session, or at `hard-stop-after`. `grace` delays it. |
+| SIGTERM, SIGINT | End now; sessions are cut and logged. |
+| SIGHUP | Dump the state of every server and proxy to stderr and the logs. With `-W`: a reload, not supported yet. |
+| SIGUSR2 | With `-W`: a reload, not supported yet. Otherwise ignored. |
+| SIGTTOU, SIGTTIN | Pause: TCP ports refuse connections and may be bound by another process; resume. |
+| SIGQUIT, SIGPIPE | Ignored. |
+
+## Differences from HAProxy 2.6
+
+- A worker that dies is replaced, in every mode; HAProxy's master ends everything unless told otherwise.
+- `-p` writes the file in the foreground too.
+- `-n`, `-N` and `-m` refuse what is not a number; HAProxy reads 0.
+- `-m` below 192 is refused: an interpreter does not start in less.
+"""
+
+
+def reference_page() -> str:
+    """docs/command-line.md."""
+    rows = "\n".join(f"| `{f'{flag.name} {flag.arguments}'.strip()}` | {flag.doc} |" for flag in FLAGS)
+    return _PAGE.format(rows=rows)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_page())

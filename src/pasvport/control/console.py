@@ -1,0 +1,96 @@
+"""What the operator reads on stderr while the program starts and runs, in HAProxy's form.
+
+`[WARNING]  (PID) : text`; two NOTICE lines that name the program come before the first complaint of a start, never
+later. Source: HAProxy management guide, section 2; `-q` silences everything, a daemon speaks until it is ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from pasvport.config.diagnostics import Diagnostics, Severity, Speaker, preamble, render
+
+_LEVELS = (Severity.ALERT,) * 4 + (Severity.WARNING,) + (Severity.NOTICE,) * 3
+"""Label for each syslog level: emerg..err are alerts, warning is one, the rest are notices."""
+
+
+class Console:
+    """stderr and stdout of one process. `debug` (`-d`) also shows what `trace` is told."""
+
+    def __init__(
+        self, *, program: str, version: str, executable: str, quiet: bool = False, debug: bool = False
+    ) -> None:
+        self._program = program
+        self._version = version
+        self._executable = executable
+        self._quiet = quiet
+        self._debug = debug
+        self._introduced = False
+
+    def silence(self) -> None:
+        """Say nothing any more (`quiet`, and a daemon after its start)."""
+        self._quiet = True
+
+    def started(self) -> None:
+        """The start is over: messages come without introduction from now on."""
+        self._introduced = True
+
+    @property
+    def main(self) -> str:
+        """What HAProxy puts before messages of its start."""
+        return f"[{self._program}.main()]"
+
+    def alert(self, text: str) -> None:
+        """Something that stops the program, or takes service away."""
+        self.say(Severity.ALERT, text)
+
+    def warn(self, text: str) -> None:
+        """Something to look at."""
+        self.say(Severity.WARNING, text)
+
+    def notice(self, text: str) -> None:
+        """Good to know."""
+        self.say(Severity.NOTICE, text)
+
+    def say(self, severity: Severity, text: str) -> None:
+        """One message; several lines of `text` stay together."""
+        lines = []
+        if severity is not Severity.NOTICE and not self._introduced:
+            lines = preamble(self._speaker())
+            self._introduced = True
+        lines.append(f"[{severity}]".ljust(10) + f" ({os.getpid()}) : {text}")
+        self._write("".join(f"{line}\n" for line in lines))
+
+    def at_level(self, level: int, text: str) -> None:
+        """One message at a syslog level, 0 (emerg) to 7 (debug)."""
+        self.say(_LEVELS[level], text)
+
+    def show(self, diagnostics: Diagnostics) -> None:
+        """All that was found in a configuration."""
+        text = render(diagnostics, self._speaker())
+        self._introduced |= any(entry.severity is not Severity.NOTICE for entry in diagnostics.found)
+        self._write(text)
+
+    def remark(self, text: str) -> None:
+        """A line without label on stdout, as HAProxy's `-c` and `-V` write it."""
+        if not self._quiet:
+            with contextlib.suppress(OSError):
+                print(text, flush=True)
+
+    def trace(self, text: str) -> None:
+        """A line of `-d`: what passes between the processes."""
+        if self._debug:
+            self._write(f"{text}\n")
+
+    def _speaker(self) -> Speaker:
+        return Speaker(os.getpid(), self._program, self._version, self._executable)
+
+    def _write(self, text: str) -> None:
+        if self._quiet or sys.stderr is None:
+            return
+        # Whoever read our stderr may be gone; that must not stop a balancer.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()

@@ -1,0 +1,211 @@
+"""What the machine gives and takes: limits, the pid file, the background, the service manager.
+
+Identity: the workers `chroot` and drop to `user` and `group` before their first accept (`Start`). The supervisor keeps
+its own, as HAProxy's master does, because it must be able to bind, and to start a worker in the place of a dead one;
+it never reads a byte that a client sent.
+Source: HAProxy configuration manual, section 3.1; management guide, sections 3 and 5; sd_notify(3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pasvport.control.ports import addresses
+from pasvport.errors import ResourceError
+from pasvport.model import Config, Global
+
+MOST_WORKERS = 64
+DEFAULT_MAXCONN = 100
+"""HAProxy's floor: fewer connections are not worth a start, the descriptor limit must rise instead."""
+_CEILING = 1048576
+"""Of the limit that is derived when none is configured: containers often say a billion, which nobody means."""
+_SPARE = 64
+"""Descriptors of a process besides connections and listeners: wire, log targets, shared memory, the interpreter's."""
+_CHECKS = 512
+"""Descriptors set aside for checks in the supervisor."""
+_SMALLEST_MEMORY = 192
+"""Megabytes of address space under which an interpreter does not start reliably."""
+
+
+# --- limits -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a configuration needs from this machine. `descriptors` is per process."""
+
+    maxconn: int
+    nbthread: int
+    descriptors: int
+    derived: bool
+
+
+def processors() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def limits(config: Config, *, cpus: int, soft: int, hard: int) -> Limits:
+    """Workers, connections and descriptors, HAProxy's way: what is configured stands, what is not follows from the
+    descriptor limit, two for each connection."""
+    settings = config.settings
+    workers = settings.nbthread or min(cpus, MOST_WORKERS)
+    ports = sum(1 for _ in addresses(config))
+    allowed = settings.ulimit_n or _ceiling(settings, hard if hard > 0 else _CEILING)
+    worker_base = ports + _slots(config) + _SPARE
+    maxconn = settings.maxconn or max(DEFAULT_MAXCONN, (allowed - worker_base) // 2)
+    supervisor = ports * workers + workers * 4 + _slots(config) + _SPARE + _CHECKS
+    needed = settings.ulimit_n or max(2 * maxconn + worker_base, min(supervisor, allowed), soft)
+    return Limits(maxconn, workers, needed, derived=not settings.maxconn)
+
+
+def _ceiling(settings: Global, hard: int) -> int:
+    return min(hard, settings.fd_hard_limit) if settings.fd_hard_limit else min(hard, _CEILING)
+
+
+def _slots(config: Config) -> int:
+    limited = sum(bool(proxy.maxconn) for proxy in config.proxies)
+    limited += sum(bool(bind.maxconn) for proxy in config.proxies for bind in proxy.binds)
+    return 1 + limited + sum(bool(server.maxconn) for proxy in config.proxies for server in proxy.servers)
+
+
+def with_limits(config: Config, found: Limits) -> Config:
+    """The configuration with `maxconn` and `nbthread` filled in."""
+    settings = replace(config.settings, maxconn=found.maxconn, nbthread=found.nbthread)
+    return replace(config, settings=settings)
+
+
+def raise_descriptors(found: Limits, *, strict: bool, warn: Callable[[str], None]) -> None:
+    """Set RLIMIT_NOFILE for this process and its children. Raises ResourceError where `strict-limits` wants that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = found.descriptors
+    if soft == wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+        return
+    except (OSError, ValueError):
+        text = f"Cannot raise FD limit to {wanted}, limit is {hard}."
+    if strict:
+        raise ResourceError(text)
+    warn(text)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    warn(
+        f"FD limit ({hard}) too low for maxconn={found.maxconn}. "
+        f"Please raise 'ulimit-n' to {wanted} or more to avoid any trouble."
+    )
+
+
+def limit_memory(megabytes: int) -> None:
+    """`-m`: bound the address space of this process, and of each worker. Raises ResourceError."""
+    if megabytes < _SMALLEST_MEMORY:
+        raise ResourceError(f"Cannot fix MEM limit to {megabytes} megs: {_SMALLEST_MEMORY} is the least that works.")
+    size = megabytes << 20
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    except (OSError, ValueError) as error:
+        raise ResourceError(f"Cannot fix MEM limit to {megabytes} megs.") from error
+
+
+def check_identity(settings: Global) -> None:
+    """Refuse what every worker would fail at, before anything is started. Raises ResourceError."""
+    if settings.chroot and not Path(settings.chroot).is_dir():
+        raise ResourceError(f"Cannot chroot({settings.chroot}).")
+
+
+# --- the pid file -------------------------------------------------------------------------------------------------
+
+
+class PidFile:
+    """Opened before anything is started, so that a wrong path stops the start; written when everything serves.
+
+    Raises ResourceError in HAProxy's words.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise ResourceError(f"Cannot create pidfile {path}") from error
+
+    def write(self) -> None:
+        """One line: the supervisor, whom signals are for."""
+        os.write(self._descriptor, b"%d\n" % os.getpid())
+        self.close()
+
+    def close(self) -> None:
+        """Leave it as it is."""
+        os.close(self._descriptor)
+
+
+# --- the background -----------------------------------------------------------------------------------------------
+
+
+class Background:
+    """The way back to whoever typed the command: it gets the prompt when everything serves, or the exit status."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+
+    def serving(self) -> None:
+        """Let the terminal go: nothing is read from or written to it any more."""
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
+        self._end(0)
+
+    def failed(self, status: int) -> None:
+        """The start failed; say so to the parent, unless it is gone already."""
+        if self._pipe >= 0:
+            self._end(status)
+
+    def _end(self, status: int) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._pipe, bytes([status]))
+        os.close(self._pipe)
+        self._pipe = -1
+
+
+def daemonise() -> Background:
+    """Go on in a grandchild with a session of its own; the caller's process waits and exits with the start's status.
+
+    Call it before any thread or event loop exists.
+    """
+    reading, writing = os.pipe()
+    if os.fork():
+        os.close(writing)
+        _wait_for_start(reading)
+    os.close(reading)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    return Background(writing)
+
+
+def _wait_for_start(pipe: int) -> None:
+    told = os.read(pipe, 1)
+    os.wait()
+    os._exit(told[0] if told else 1)
+
+
+# --- the service manager ------------------------------------------------------------------------------------------
+
+
+def sd_notify(state: str) -> None:
+    """Tell systemd (`Type=notify`), if it asked to be told."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    # A service manager that cannot be reached is no reason not to serve.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.setblocking(False)
+        channel.sendto(state.encode(), address)

@@ -1,0 +1,187 @@
+"""One worker process: exec'd, spoken to over the wire, watched, reaped.
+
+A worker is a fresh interpreter, never a fork of the running supervisor: it inherits the descriptors named here and
+nothing else. Its end is seen through a pidfd, so that no SIGCHLD is needed and no other child is touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pasvport
+from pasvport.errors import WireError
+from pasvport.wire import Deframer, Message, Ready, Start, encode
+
+WORKER_MODULE = "pasvport.engine.worker"
+_CHUNK = 1 << 20
+_LARGEST_BACKLOG = 64 << 20
+"""Bytes that may wait for a worker that does not read its wire; past that it is taken for dead and killed."""
+_LEAVING = 2.0
+"""Seconds that a worker which closed its wire may still take to exit."""
+
+Received = Callable[["Worker", Message], None]
+Left = Callable[["Worker", int], None]
+
+
+class Worker:
+    """A running worker. `received` gets its messages, `left` its exit status (negative: the signal), once, last of all.
+
+    Needs a running event loop. Raises OSError when the process cannot be started.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        descriptors: Sequence[int],
+        *,
+        received: Received,
+        left: Left,
+        module: str = WORKER_MODULE,
+    ) -> None:
+        self.number = number
+        self._received = received
+        self._left = left
+        self._loop = asyncio.get_running_loop()
+        self.born = self._loop.time()
+        self._outgoing = bytearray()
+        self._deframer = Deframer()
+        self._held: list[Message] | None = []
+        self._wire, theirs = socket.socketpair()
+        self._wire.setblocking(False)
+        with theirs:
+            self._process = _execute(module, theirs.fileno(), descriptors)
+        self.pid = self._process.pid
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._wire, self._readable)
+        self._loop.add_reader(self._pidfd, self._ended)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return self._loop.time() - self.born
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has begun to accept."""
+        return self._held is None
+
+    def start(self, message: Start) -> None:
+        """Send the first message."""
+        self._write(message)
+
+    def send(self, message: Message) -> None:
+        """Send a message now, or as soon as the worker reads; one that is not ready yet gets it when it is."""
+        if self._held is None:
+            self._write(message)
+        else:
+            self._held.append(message)
+
+    def _write(self, message: Message) -> None:
+        was_empty = not self._outgoing
+        self._outgoing += encode(message)
+        if len(self._outgoing) > _LARGEST_BACKLOG:
+            self.kill(signal.SIGKILL)
+        elif was_empty:
+            self._writable()
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal; a worker that is gone already is left alone."""
+        if self._process.returncode is None:
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def _writable(self) -> None:
+        try:
+            count = self._wire.send(self._outgoing)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            # Its end is closed: it is about to exit, which the pidfd will tell.
+            count = len(self._outgoing)
+        del self._outgoing[:count]
+        if self._outgoing:
+            self._loop.add_writer(self._wire, self._writable)
+        else:
+            self._loop.remove_writer(self._wire)
+
+    def _readable(self) -> None:
+        try:
+            data = self._wire.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._wire)
+            self._loop.call_later(_LEAVING, self.kill, signal.SIGKILL)
+            return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        try:
+            for message in self._deframer.feed(data):
+                if isinstance(message, Ready):
+                    self._release()
+                self._received(self, message)
+        except WireError:
+            # A worker that talks nonsense cannot be trusted with clients either.
+            self.kill(signal.SIGKILL)
+
+    def _release(self) -> None:
+        held, self._held = self._held or [], None
+        for message in held:
+            self._write(message)
+
+    def _ended(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        status = self._process.wait()
+        self._last_words()
+        self._loop.remove_writer(self._wire)
+        self._loop.remove_reader(self._wire)
+        self._wire.close()
+        os.close(self._pidfd)
+        self._left(self, status)
+
+    def _last_words(self) -> None:
+        # BootFailed and the like are written just before the exit and may be seen after it.
+        while True:
+            try:
+                data = self._wire.recv(_CHUNK)
+            except OSError:
+                return
+            if not data:
+                return
+            self._take(data)
+
+
+def _execute(module: str, wire: int, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+    # -P: the current directory, which may be anybody's, is no place to import from.
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module, str(wire)],
+        pass_fds=(wire, *descriptors),
+        stdin=subprocess.DEVNULL,
+        # Ctrl-C is for the supervisor, who then says what to do.
+        process_group=0,
+        env=_environment(),
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this very package found first, and without what is meant for the supervisor alone."""
+    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    home = str(Path(pasvport.__file__).resolve().parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH", ""))))
+    return environment
+
+
+def describe(status: int) -> str:
+    """`code 3 (Exit)` or `code 137 (Killed)`: an exit as HAProxy's master words it."""
+    if status >= 0:
+        return f"code {status} (Exit)"
+    return f"code {128 - status} ({signal.strsignal(-status)})"
