@@ -16,8 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from pasvport.config.compiler import Outcome, load
+from pasvport.config.conditions import Build
 from pasvport.config.diagnostics import Speaker, render
-from pasvport.config.directives import Build
 from pasvport.config.world import World
 from pasvport.logformat import compile_format
 from real_haproxy import HAPROXY

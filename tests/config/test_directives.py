@@ -8,15 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pasvport.config.conditions import Build, ConditionError, evaluate, evaluate_argument, unquote_argument
 from pasvport.config.diagnostics import Diagnostics
-from pasvport.config.directives import (
-    MAX_NESTED_BLOCKS,
-    Build,
-    ConditionError,
-    evaluate,
-    evaluate_argument,
-    unquote_argument,
-)
+from pasvport.config.directives import MAX_NESTED_BLOCKS
 from pasvport.config.parser import Reading, entries, sections
 from pasvport.errors import ConfigError
 from real_haproxy import HAPROXY, needs_haproxy
