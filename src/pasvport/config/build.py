@@ -302,7 +302,6 @@ def _server(server: ServerDraft, number: int, draft: ProxyDraft) -> Server:
         non_stick=server.non_stick,
         init_addr=server.init_addr,
         options=SocketOptions(user_timeout=server.user_timeout, fast_open=server.fast_open),
-        namespace=server.namespace,
     )
 
 

@@ -66,7 +66,6 @@ class BindDraft:
     maxconn: int = 0
     backlog: int = 0
     interface: str | None = None
-    namespace: str | None = None
     transparent: bool = False
     v6only: bool = False
     v4v6: bool = False
@@ -119,7 +118,6 @@ class ServerDraft:
     init_addr: tuple[str, ...] = ("last", "libc")
     user_timeout: int = 0
     fast_open: bool = False
-    namespace: str | None = None
     cookie: bool = False
     redir: bool = False
 

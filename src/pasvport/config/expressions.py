@@ -116,9 +116,10 @@ FETCHES: Mapping[str, Fetch] = {
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A converter: its result, and the check of its arguments."""
+    """A converter: what it takes, its result, and the check of its arguments."""
 
     name: str
+    takes: tuple[SampleType, ...]
     type: SampleType
     doc: str
     check: Callable[[tuple[str, ...]], None]
@@ -126,7 +127,14 @@ class Conversion:
 
 
 CONVERTERS: Mapping[str, Conversion] = {
-    "ipmask": Conversion("ipmask", SampleType.ADDRESS, "the network of an address", _mask, "(<mask4>[,<mask6>])"),
+    "ipmask": Conversion(
+        "ipmask",
+        (SampleType.ADDRESS, SampleType.IPV6),
+        SampleType.ADDRESS,
+        "the network of an address",
+        _mask,
+        "(<mask4>[,<mask6>])",
+    ),
 }
 
 _PIECE = re.compile(r"([A-Za-z0-9_.-]+)(?:\(([^()]*)\))?")
@@ -137,8 +145,11 @@ def parse_expression(word: Word) -> Expression:
     pieces = _pieces(word)
     fetch, args = pieces[0]
     _check_fetch(fetch, args, word)
-    converters = tuple(_converter(name, given, word) for name, given in pieces[1:])
-    return Expression(word.text, fetch, args, converters)
+    kind, converters = FETCHES[fetch].type, []
+    for name, given in pieces[1:]:
+        converters.append(_converter(name, given, kind, word))
+        kind = CONVERTERS[name].type
+    return Expression(word.text, fetch, args, tuple(converters))
 
 
 def _pieces(word: Word) -> list[tuple[str, tuple[str, ...]]]:
@@ -172,12 +183,14 @@ def _check_fetch(name: str, args: tuple[str, ...], word: Word) -> None:
     _check_arguments(f"fetch method '{name}'", fetch.check, args, word)
 
 
-def _converter(name: str, args: tuple[str, ...], word: Word) -> Converter:
+def _converter(name: str, args: tuple[str, ...], kind: SampleType, word: Word) -> Converter:
     conversion = CONVERTERS.get(name)
     if conversion is None and name in KNOWN_CONVERTERS:
         raise LineError(f"converter '{name}' is not supported yet.", word)
     if conversion is None:
         raise LineError(f"unknown converter '{name}'.", word, nearest(name, CONVERTERS) or "")
+    if kind not in conversion.takes:
+        raise LineError(f"converter '{name}' cannot be applied to {kind} values.", word)
     _check_arguments(f"converter '{name}'", conversion.check, args, word)
     return Converter(name, args)
 

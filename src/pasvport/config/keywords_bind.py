@@ -43,7 +43,6 @@ def read_bind(cursor: Cursor, draft: ProxyDraft) -> None:
                 maxconn=options.maxconn,
                 backlog=options.backlog,
                 interface=options.interface,
-                namespace=options.namespace,
                 transparent=options.transparent,
                 v6only=options.v6only,
                 v4v6=options.v4v6,
@@ -189,13 +188,6 @@ BIND: Table[BindDraft] = Table(
             _text_into("interface", "'interface' : missing interface name"),
             "P2",
         ),
-        _row(
-            "namespace",
-            "<name>",
-            "Listen in this network namespace.",
-            _text_into("namespace", "'namespace' : missing namespace id"),
-            "P2",
-        ),
         _row("transparent", "", "Bind an address the machine does not have.", _flag("transparent")),
         _row("v4v6", "", "With `::`, take IPv4 too.", _flag("v4v6")),
         _row("v6only", "", "With `::`, take IPv6 only.", _flag("v6only")),
@@ -231,6 +223,7 @@ BIND: Table[BindDraft] = Table(
             priority="P1",
         ),
         *later("accept-proxy accept-netscaler-cip", "A header with the client's address comes first.", priority="P0"),
+        *later("namespace", "Listen in another network namespace.", priority="P2"),
         *later("nice proto process thread shards", "Placement inside HAProxy's process.", priority="P3"),
     )
 )

@@ -413,13 +413,6 @@ _TRAFFIC: tuple[Keyword[ServerDraft], ...] = (
     _row("tcp-ut", "<time>", "Reset a connection whose data stays unacknowledged this long.", _tcp_ut, "P2"),
     _row("tfo", "", "TCP Fast Open.", _flag("fast_open"), "P2"),
     _row("no-tfo", "", "Undo `tfo`.", _flag("fast_open", False), "P2"),
-    _row(
-        "namespace",
-        "<name>",
-        "Connect from this network namespace.",
-        _text_into("namespace", "'namespace' : expects <name> as argument"),
-        "P2",
-    ),
     _undo("backup", "backup"),
 )
 
@@ -448,6 +441,7 @@ _LATER: tuple[Keyword[ServerDraft], ...] = (
         priority="P0",
     ),
     *later("resolvers resolve-prefer resolve-net resolve-opts", "Host names resolved at run time.", priority="P1"),
+    *later("namespace", "Connect from another network namespace.", priority="P2"),
     *later("socks4 check-via-socks4 log-proto proto shard", "Other ways to reach a server.", priority="P3"),
 )
 

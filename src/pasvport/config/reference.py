@@ -1,0 +1,129 @@
+"""docs/configuration.md, from the keyword tables: `python -m pasvport.config.reference docs/configuration.md`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from pasvport.config.compiler import LATER_SECTIONS
+from pasvport.config.expressions import CONVERTERS, FETCHES
+from pasvport.config.keywords import Keyword, Place, Status, Table
+from pasvport.config.keywords_balance import BALANCE
+from pasvport.config.keywords_bind import BIND
+from pasvport.config.keywords_check import CONNECT, EXPECT, STEPS
+from pasvport.config.keywords_global import GLOBAL
+from pasvport.config.keywords_log import FACILITIES, LEVELS, LOG_OPTIONS
+from pasvport.config.keywords_option import OPTIONS
+from pasvport.config.keywords_proxy import PROXY
+from pasvport.config.keywords_server import SERVER
+from pasvport.config.keywords_source import SOURCE
+from pasvport.config.keywords_stick import STORED, TABLE
+
+D = TypeVar("D")
+
+_INTRODUCTION = """# Configuration reference
+
+This page is generated from the tables in `src/pasvport/config`; `make docs` writes it anew, and a test says when it is
+stale.
+
+The language is HAProxy's, as version 2.6 has it: lexing, sections, units, addresses, `.if` blocks, defaults and
+messages are the same. A keyword that HAProxy has and pasvport has not is an error that says so; nothing is accepted and
+then forgotten. What only HTTP would obey is ignored with a warning, as HAProxy does in TCP mode.
+
+Sections: `global`, `defaults [<name>] [from <defaults>]`, and `frontend`, `backend`, `listen`, each with `<name> [from
+<defaults>]`. In the tables, D F B stand for defaults, frontend and backend; a `listen` section is both of the latter.
+Times are milliseconds unless they have a unit (us, ms, s, m, h, d); sizes take k, m, g (powers of 1024).
+`no option ...` switches an option off, `default option ...` back to its default.
+"""
+
+_LETTERS = ((Place.DEFAULTS, "D"), (Place.FRONTEND, "F"), (Place.BACKEND, "B"))
+
+
+def render() -> str:
+    """The whole page, in Markdown."""
+    parts = [
+        _INTRODUCTION,
+        _section("Global section", GLOBAL),
+        _section("Proxy sections", PROXY, places=True),
+        _section("Options of proxy sections: `option <name>`", OPTIONS, places=True),
+        _section("Algorithms: `balance <algorithm>`", BALANCE),
+        _section("`bind` options", BIND),
+        _section("`server` and `default-server` options", SERVER),
+        _section("`source`: words after the address", SOURCE),
+        _section("`stick-table` options", TABLE),
+        _section("`stick-table` types to store", STORED),
+        _expressions(),
+        _section("`tcp-check` steps", STEPS),
+        _section("`tcp-check connect` options", CONNECT),
+        _section("`tcp-check expect` options and matches", EXPECT),
+        _section("`log` options", LOG_OPTIONS),
+        _logs(),
+        _later_sections(),
+    ]
+    return "\n".join(parts)
+
+
+def _section(title: str, table: Table[D], *, places: bool = False) -> str:
+    rows = [row for row in table if row.priority]
+    head = ("keyword", "arguments", *(("in",) if places else ()), "meaning", "default")
+    lines = [f"## {title}", "", _line(head), _line("---" for _ in head)]
+    lines += [_row(row, places) for row in rows if row.status is Status.SUPPORTED]
+    lines += [""]
+    for status, words in (
+        (Status.LATER, "Not supported yet (an error)"),
+        (Status.HTTP, "HTTP only (ignored or refused as HAProxy does in TCP mode)"),
+        (Status.REMOVED, "Removed from HAProxy (an error)"),
+    ):
+        names = [f"`{row.name}`" for row in rows if row.status is status]
+        if names:
+            lines += [f"{words}: {', '.join(names)}.", ""]
+    return "\n".join(lines)
+
+
+def _row(row: Keyword[D], places: bool) -> str:
+    where = "".join(letter for place, letter in _LETTERS if row.places & place)
+    cells = (_code(row.name), _code(row.syntax), *((where,) if places else ()), row.doc, row.default)
+    return _line(cells)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _expressions() -> str:
+    lines = ["## Expressions of `stick` and `balance hash`", "", _line(("fetch", "gives", "meaning")), "|---|---|---|"]
+    lines += [_line((_code(fetch.name + fetch.syntax), fetch.type, fetch.doc)) for fetch in FETCHES.values()]
+    lines += ["", _line(("converter", "gives", "meaning")), "|---|---|---|"]
+    lines += [_line((_code(item.name + item.syntax), item.type, item.doc)) for item in CONVERTERS.values()]
+    return "\n".join([*lines, ""])
+
+
+def _logs() -> str:
+    facilities, levels = (", ".join(f"`{name}`" for name in names) for names in (FACILITIES, LEVELS))
+    return (
+        "Targets: `stdout`, `stderr`, `fd@<n>`, a UNIX path, `[udp@]<addr>[:<port>]` (port 514), "
+        f"`tcp@<addr>[:<port>]`.\n\nFacilities: {facilities}.\n\nLevels: {levels}.\n"
+    )
+
+
+def _later_sections() -> str:
+    names = ", ".join(f"`{name}`" for name in LATER_SECTIONS)
+    return f"## Other sections\n\nNot supported yet (an error): {names}.\n"
+
+
+def main(arguments: list[str]) -> None:
+    """Write the page to the file named, or to standard output."""
+    if arguments:
+        Path(arguments[0]).write_text(render(), encoding="utf-8")
+    else:
+        sys.stdout.write(render())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
