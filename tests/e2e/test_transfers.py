@@ -61,7 +61,7 @@ def test_append(page: Page, tmp_path: Path, server: str) -> None:
 @pytest.mark.parametrize("server", KINDS)
 @pytest.mark.parametrize("urgent", [False, True], ids=["in-band", "urgent"])
 def test_abort(page: Page, server: str, urgent: bool) -> None:
-    """As ftplib's abort() sends it, the LF is an urgent byte: a relay without SO_OOBINLINE loses it, as HAProxy's does."""
+    """As ftplib's abort() sends it, the LF is an urgent byte, which a relay without SO_OOBINLINE loses."""
     if urgent and page.kind == "haproxy":
         pytest.skip("HAProxy drops the urgent byte and the session hangs")
     with logged_in(page, page.source_of(server)) as (_, session):

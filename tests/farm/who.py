@@ -1,6 +1,6 @@
 """Child process: TCP servers that say their name to whoever connects. argv[1] is JSON: [[name, host, [ports]], ...].
 
-A client that sends FLOOD is answered with eight megabytes; everything else is read and thrown away.
+A client that sends FLOOD is answered with a megabyte, PING with PONG; everything else is read and thrown away.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 
-FLOOD = bytes(8 << 20)
+FLOOD = bytes(1 << 20)
 
 
 class Who(asyncio.Protocol):
@@ -25,8 +25,11 @@ class Who(asyncio.Protocol):
         transport.write(self._name.encode() + b"\n")
 
     def data_received(self, data: bytes) -> None:
-        if b"FLOOD" in data and self._transport is not None:
+        assert self._transport is not None
+        if data.startswith(b"FLOOD"):
             self._transport.write(FLOOD)
+        elif data.startswith(b"PING"):
+            self._transport.write(b"PONG")
 
 
 async def serve() -> None:
