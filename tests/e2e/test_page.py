@@ -17,7 +17,7 @@ SMALL = os.urandom(100_003)
 
 @pytest.fixture(scope="module")
 def page(request: pytest.FixtureRequest) -> Iterator[Page]:
-    with Page("haproxy", kinds_for(request.param), request.param) as running:
+    with Page("pasvport", kinds_for(request.param), request.param) as running:
         running.put("empty", b"")
         for server in running.farm.servers:
             server.put("small", server.name.encode() + SMALL)
