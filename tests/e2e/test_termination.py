@@ -83,6 +83,10 @@ def client_says_nothing_more(stage: Stage) -> None:
     until_closed(client)
 
 
+def wait_for_the_end_alone(stage: Stage) -> None:
+    until_closed(stage.client())
+
+
 def half_close_by_client(stage: Stage) -> None:
     client, server = stage.talk()
     client.sendall(b"upload")
