@@ -463,12 +463,9 @@ def test_what_is_disabled_is_not_judged():
     assert outcome("frontend f\n disabled\n default_backend nope\n").diagnostics.found == []
 
 
-def test_default_path_makes_paths_absolute():
-    text = "global\n default-path origin /srv\n chroot jail\n pidfile run/p.pid\n"
-    settings = compiled(text).settings
-    assert (settings.chroot, settings.pidfile) == ("/srv/jail", "/srv/run/p.pid")
-    assert compiled("global\n pidfile p\n").settings.pidfile == "/etc/pasvport/p"
-    assert compiled("global\n default-path parent\n pidfile p\n").settings.pidfile == "/etc/p"
+def test_relative_paths_begin_where_the_process_does():
+    settings = compiled("global\n chroot jail\n pidfile ../run/p.pid\n").settings
+    assert (settings.chroot, settings.pidfile) == ("/etc/pasvport/jail", "/etc/run/p.pid")
 
 
 def test_the_command_line_wins():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pasvport.address import Endpoint, Family, PortRange
 from pasvport.config.draft import GlobalDraft, Keepalive, LogLine, ProxyDraft, Said, ServerDraft
 from pasvport.config.keywords_check import encoded
-from pasvport.config.keywords_global import resolved_path
 from pasvport.config.references import tracked_name
 from pasvport.config.world import World
 from pasvport.model import (
@@ -66,9 +66,8 @@ _PATHS = ("chroot", "pidfile")
 def _settings(draft: GlobalDraft, environment: dict[str, str], world: World) -> Global:
     values = dict(draft.values)
     for name in _PATHS:
-        line = draft.said.get(name)
-        if line is not None:
-            values[name] = resolved_path(str(values[name]), line.origin.file, draft, world.directory)
+        if name in values:
+            values[name] = posixpath.normpath(posixpath.join(world.directory, str(values[name])))
     if world.maxconn:
         values["maxconn"] = world.maxconn
     values.setdefault("node", world.hostname)

@@ -13,12 +13,13 @@ from pasvport.config.build import build
 from pasvport.config.cursor import Cursor, LineError, Prefix
 from pasvport.config.diagnostics import Diagnostics, Form, Severity, nearest
 from pasvport.config.draft import GlobalDraft, ProxyDraft
+from pasvport.config.judged import Judged, titled
 from pasvport.config.keywords import Place
 from pasvport.config.keywords_global import read_global
 from pasvport.config.keywords_proxy import PROXY
-from pasvport.config.keywords_server import NAME
 from pasvport.config.placement import obey
-from pasvport.config.references import Judged, judge, titled
+from pasvport.config.references import judge
+from pasvport.config.server_lines import NAME
 from pasvport.config.syntax import Line, Word
 from pasvport.config.world import World
 from pasvport.model import Config

@@ -238,6 +238,4 @@ class GlobalDraft:
     logs: list[LogLine] = field(default_factory=list)
     said: dict[str, Line] = field(default_factory=dict)
     environment_edited: bool = False
-    path_mode: str = "current"
-    path_origin: str = ""
     insecure_fork: bool = False

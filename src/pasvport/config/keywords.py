@@ -47,6 +47,7 @@ class Misplaced(StrEnum):
 
     WARN = "warning"
     SKIP = "warning, line not read further"
+    LATE = "warning, once the line proved right"
     ALERT = "error"
     OWN = "said by the keyword itself"
 

@@ -64,6 +64,8 @@ def _random(cursor: Cursor, draft: ProxyDraft) -> None:
 def _hash(cursor: Cursor, draft: ProxyDraft) -> None:
     word = cursor.argument("balance hash requires a sample expression.")
     expression = parse_expression(word)
+    if cursor.more:
+        raise LineError(f"balance hash takes no other argument (got '{cursor.next}').", cursor.next)
     draft.balance = replace(draft.balance, algorithm=Algorithm.HASH, expression=expression)
 
 

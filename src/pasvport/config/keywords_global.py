@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Callable
 
@@ -10,6 +9,7 @@ from pasvport.config.arguments import duration, integer
 from pasvport.config.cursor import Cursor, LineError, Prefix
 from pasvport.config.draft import GlobalDraft
 from pasvport.config.keywords import Keyword, Place, Status, Table, later, not_supported, words
+from pasvport.config.keywords_environment import ENVIRONMENT_ROWS
 from pasvport.config.keywords_log import read_log
 from pasvport.config.placement import check_count
 from pasvport.config.scalars import lenient_int, strict_int
@@ -185,71 +185,6 @@ def _bufsize(cursor: Cursor, draft: GlobalDraft) -> None:
     draft.values["bufsize"] = value
 
 
-# --- environment and paths ----------------------------------------------------------------------------------------
-
-
-def _setenv(cursor: Cursor, draft: GlobalDraft) -> None:
-    name, value = _assignment(cursor)
-    cursor.environment[name] = value
-    draft.environment_edited = True
-
-
-def _presetenv(cursor: Cursor, draft: GlobalDraft) -> None:
-    name, value = _assignment(cursor)
-    cursor.environment.setdefault(name, value)
-    draft.environment_edited = True
-
-
-def _assignment(cursor: Cursor) -> tuple[str, str]:
-    complaint = f"'{cursor.keyword}' expects a name and a value."
-    name, value = cursor.argument(complaint), cursor.argument(complaint)
-    return name.text, value.text
-
-
-def _unsetenv(cursor: Cursor, draft: GlobalDraft) -> None:
-    cursor.argument("'unsetenv' expects at least one variable name.")
-    for word in cursor.words[1:]:
-        cursor.environment.pop(word.text, None)
-    draft.environment_edited = True
-
-
-def _resetenv(cursor: Cursor, draft: GlobalDraft) -> None:
-    kept = {word.text for word in cursor.words[1:]}
-    for name in [name for name in cursor.environment if name not in kept]:
-        del cursor.environment[name]
-    draft.environment_edited = True
-
-
-_PATH_MODES = "supported modes include 'current', 'config', 'parent', and 'origin'."
-
-
-def _default_path(cursor: Cursor, draft: GlobalDraft) -> None:
-    mode = cursor.argument(f"missing default-path mode '' for 'default-path', {_PATH_MODES}")
-    if mode.text not in ("current", "config", "parent", "origin"):
-        raise LineError(f"unsupported default-path mode '{mode}' for 'default-path', {_PATH_MODES}", mode)
-    if mode.text != "origin":
-        cursor.finish(f"default-path {mode}")
-        draft.path_mode, draft.path_origin = mode.text, ""
-        return
-    draft.path_mode = "origin"
-    draft.path_origin = cursor.argument("'default-path origin' expects a directory as an argument.").text
-    cursor.finish("default-path origin")
-
-
-def resolved_path(text: str, file: str, draft: GlobalDraft, directory: str) -> str:
-    """`text` made absolute by `default-path`, as a keyword of `file` says it; "" stays ""."""
-    if not text or text.startswith("/"):
-        return text
-    here = posixpath.dirname(posixpath.join(directory, file))
-    bases = {
-        "current": directory,
-        "config": here,
-        "parent": posixpath.dirname(here),
-        "origin": posixpath.join(directory, draft.path_origin),
-    }
-    return posixpath.normpath(posixpath.join(bases[draft.path_mode], text))
-
-
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
@@ -348,18 +283,6 @@ _NAMES: tuple[Keyword[GlobalDraft], ...] = (
         default="pasvport",
     ),
     _row("log-send-hostname", "[<name>]", "Put a host name in log lines; format rfc3164 then.", _log_send_hostname),
-    _row("setenv", "<name> <value>", "Set a variable for the lines below.", _setenv, most=2),
-    _row("presetenv", "<name> <value>", "As `setenv`, unless it is set.", _presetenv, most=2),
-    _row("unsetenv", "<name>...", "Unset variables.", _unsetenv, most=None),
-    _row("resetenv", "[<name>...]", "Unset all variables but these.", _resetenv, most=None),
-    _row(
-        "default-path",
-        "current|config|parent|origin <dir>",
-        "Where relative paths begin.",
-        _default_path,
-        default="current",
-        most=None,
-    ),
 )
 
 _TUNING: tuple[Keyword[GlobalDraft], ...] = (
@@ -455,4 +378,4 @@ _REMOVED: tuple[Keyword[GlobalDraft], ...] = (
     Keyword("tune.chksize", "<n>", "Use 'tune.bufsize'.", None, _GLOBAL, "P3", status=Status.REMOVED),
 )
 
-GLOBAL: Table[GlobalDraft] = Table(_PROCESS + _NAMES + _TUNING + _LATER + _HTTP + _REMOVED)
+GLOBAL: Table[GlobalDraft] = Table(_PROCESS + _NAMES + ENVIRONMENT_ROWS + _TUNING + _LATER + _HTTP + _REMOVED)

@@ -66,6 +66,8 @@ def read_log(cursor: Cursor, logs: list[LogLine], *, in_global: bool) -> None:
 def _as_global(cursor: Cursor, word: Word, in_global: bool) -> LogLine:
     if in_global:
         raise LineError("'global' is not supported for a global syslog server", word)
+    if cursor.more:
+        raise LineError(f"cannot handle unexpected argument '{cursor.next}'", cursor.next)
     return LogLine(None)
 
 

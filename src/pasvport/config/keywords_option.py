@@ -94,7 +94,11 @@ def _http(name: str, places: Place, *, silent: bool = False) -> Keyword[ProxyDra
         status=Status.HTTP,
         misplaced=Misplaced.SKIP,
         negatable=True,
+        most=None if name in _WITH_ARGUMENTS else 0,
     )
+
+
+_WITH_ARGUMENTS = ("forwardfor", "originalto")
 
 
 def read_http_only(text: str) -> Callable[[Cursor, ProxyDraft], None]:

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pasvport.config.arguments import integer, number, seconds
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import Keepalive, ProxyDraft, Said
-from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table, later, words
+from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table, words
 from pasvport.config.keywords_balance import BALANCE_ROWS
 from pasvport.config.keywords_bind import read_bind
 from pasvport.config.keywords_check import read_external_check, read_tcp_check
+from pasvport.config.keywords_foreign import FOREIGN_ROWS
 from pasvport.config.keywords_log import read_log
-from pasvport.config.keywords_option import read_http_only, read_option, set_log_format, warn_in_backend
-from pasvport.config.keywords_server import read_default_server, read_server, read_template
+from pasvport.config.keywords_option import read_option, set_log_format, warn_in_backend
 from pasvport.config.keywords_source import read_source
 from pasvport.config.keywords_stick import read_stick, read_stick_table
 from pasvport.config.keywords_timeout import TIMEOUT_ROWS
+from pasvport.config.server_lines import read_default_server, read_server, read_template
 from pasvport.model import Mode
 
 _FE, _BE, _ANY = Place.ON_FRONTEND, Place.ON_BACKEND, Place.ANY_PROXY
@@ -191,7 +192,17 @@ _LISTENING: tuple[Keyword[ProxyDraft], ...] = (
         advice="Maybe you want 'fullconn' instead ?",
     ),
     _row("backlog", "<number>", "Length of the accept queues.", _number_into("backlog"), _FE, "P1", "maxconn", most=1),
-    _row("rate-limit sessions", "<number>", "New sessions per second.", _rate_limit, _FE, "P1", "no limit", most=1),
+    _row(
+        "rate-limit sessions",
+        "<number>",
+        "New sessions per second.",
+        _rate_limit,
+        _FE,
+        "P1",
+        "no limit",
+        misplaced=Misplaced.LATE,
+        most=1,
+    ),
     _row("rate-limit", "", "(group)", _unknown_rate_limit, _FE, "", misplaced=Misplaced.OWN),
     _row("default_backend", "<backend>", "Where sessions go.", _default_backend, _FE, most=1),
     _row(
@@ -202,6 +213,7 @@ _LISTENING: tuple[Keyword[ProxyDraft], ...] = (
         _FE,
         "P1",
         "the system's",
+        misplaced=Misplaced.LATE,
         most=1,
     ),
     _row(
@@ -212,6 +224,7 @@ _LISTENING: tuple[Keyword[ProxyDraft], ...] = (
         _FE,
         "P1",
         "the system's",
+        misplaced=Misplaced.LATE,
         most=1,
     ),
     _row(
@@ -222,6 +235,7 @@ _LISTENING: tuple[Keyword[ProxyDraft], ...] = (
         _FE,
         "P1",
         "the system's",
+        misplaced=Misplaced.LATE,
         most=1,
     ),
 )
@@ -316,6 +330,7 @@ _SERVING: tuple[Keyword[ProxyDraft], ...] = (
         _BE,
         "P1",
         "the system's",
+        misplaced=Misplaced.LATE,
         most=1,
     ),
     _row(
@@ -326,6 +341,7 @@ _SERVING: tuple[Keyword[ProxyDraft], ...] = (
         _BE,
         "P1",
         "the system's",
+        misplaced=Misplaced.LATE,
         most=1,
     ),
     _row(
@@ -336,6 +352,7 @@ _SERVING: tuple[Keyword[ProxyDraft], ...] = (
         _BE,
         "P1",
         "the system's",
+        misplaced=Misplaced.LATE,
         most=1,
     ),
 )
@@ -389,78 +406,4 @@ _COMMON: tuple[Keyword[ProxyDraft], ...] = (
 )
 
 
-def _http(name: str, text: str = "", places: Place = _ANY) -> Keyword[ProxyDraft]:
-    return Keyword(
-        name,
-        "...",
-        "HTTP only; ignored with a warning.",
-        read_http_only(text or f"'{name}' ignored for {{proxy}} as it requires HTTP mode."),
-        places,
-        "P3",
-        status=Status.HTTP,
-    )
-
-
-def _rules(name: str) -> Keyword[ProxyDraft]:
-    text = f"'{name}' rules ignored for {{proxy}} as they require HTTP mode."
-    return _http(name, text, Place.EITHER | Place.NAMED_DEFAULTS)
-
-
-_HTTP: tuple[Keyword[ProxyDraft], ...] = (
-    *(_rules(name) for name in ("http-request", "http-response", "http-after-response")),
-    _http("cookie", "cookie will be ignored for {proxy} (needs 'mode http').", _BE),
-    _http("stats", "'stats' statement ignored for {proxy} as it requires HTTP mode."),
-    _http("capture", places=Place.FRONTEND),
-    _http("monitor", places=Place.FRONTEND),
-    _http("redirect", places=Place.EITHER),
-    *(_http(name, places=_FE) for name in words("max-session-srv-conns monitor-uri unique-id-header")),
-    *(
-        _http(name, places=_BE)
-        for name in words("dynamic-cookie-key http-check http-reuse http-send-name-header max-keep-alive-queue")
-    ),
-    *(
-        _http(name)
-        for name in words("compression errorfile errorfiles errorloc errorloc302 errorloc303 http-error use-fcgi-app")
-    ),
-)
-
-_LATER: tuple[Keyword[ProxyDraft], ...] = (
-    *later("acl", "A named test on traffic.", places=Place.EITHER | Place.NAMED_DEFAULTS, priority="P0"),
-    *later("use_backend", "A backend by condition.", places=Place.FRONTEND, priority="P0"),
-    *later("use-server", "A server by condition.", places=Place.BACKEND, priority="P0"),
-    *later(
-        "tcp-request tcp-response",
-        "Rules on connections and content.",
-        places=Place.EITHER | Place.NAMED_DEFAULTS,
-        priority="P0",
-    ),
-    *later("load-server-state-from-file server-state-file-name", "State over restarts.", places=_BE, priority="P1"),
-    *later("force-persist ignore-persist", "Persistence by condition.", places=Place.BACKEND, priority="P2"),
-    *later("declare filter", "Captures and filters.", places=Place.EITHER, priority="P2"),
-    *later(
-        "dispatch", "A single target for all sessions.", places=Place.BACKEND, priority="P3", misplaced=Misplaced.SKIP
-    ),
-    *later("transparent persist email-alert", "Rarely used today.", places=_ANY, priority="P3"),
-)
-
-
-def _removed(name: str, doc: str) -> Keyword[ProxyDraft]:
-    return Keyword(name, "...", doc, None, _ANY, "P3", status=Status.REMOVED, misplaced=Misplaced.OWN)
-
-
-_REMOVED: tuple[Keyword[ProxyDraft], ...] = (
-    _removed("clitimeout", "Use 'timeout client'."),
-    _removed("contimeout", "Use 'timeout connect'."),
-    _removed("srvtimeout", "Use 'timeout server'."),
-    _removed("redispatch", "Use 'option redispatch'."),
-    _removed("redisp", "Use 'option redispatch'."),
-    _removed("appsession", "Use 'stick-table'."),
-    _removed("block", "It was for HTTP."),
-    _removed("grace", "Use 'grace' in the global section."),
-    _removed("monitor-net", "It was for HTTP."),
-    _removed("usesrc", "It is only allowed after a 'source' statement."),
-)
-
-PROXY: Table[ProxyDraft] = Table(
-    _LISTENING + _SERVING + BALANCE_ROWS + TIMEOUT_ROWS + _COMMON + _HTTP + _LATER + _REMOVED
-)
+PROXY: Table[ProxyDraft] = Table(_LISTENING + _SERVING + BALANCE_ROWS + TIMEOUT_ROWS + _COMMON + FOREIGN_ROWS)

@@ -35,7 +35,7 @@ def _unknown_timeout(cursor: Cursor, _draft: ProxyDraft) -> None:
 
 
 def _timeout_row(name: str, places: Place, doc: str, default: str = "none: no limit") -> Keyword[ProxyDraft]:
-    return Keyword(f"timeout {name}", "<time>", doc, _timeout, places, "P0", default)
+    return Keyword(f"timeout {name}", "<time>", doc, _timeout, places, "P0", default, misplaced=Misplaced.LATE)
 
 
 TIMEOUT_ROWS: tuple[Keyword[ProxyDraft], ...] = (

@@ -35,7 +35,7 @@ def admitted(row: Keyword[D], cursor: Cursor, draft: ProxyDraft, shown: str) -> 
     if draft.is_defaults and not row.places & allowed:
         raise LineError(f"'{shown}' not allowed in 'defaults' section.", word)
     side = missing_side(row, draft)
-    if not side:
+    if not side or row.misplaced is Misplaced.LATE:
         return True
     if row.misplaced is Misplaced.ALERT:
         raise LineError(f"'{shown}' not allowed because {draft.title} '{draft.name}' has no {side} capability.", word)
@@ -48,12 +48,17 @@ def obey(row: Keyword[ProxyDraft], cursor: Cursor, draft: ProxyDraft, shown: str
     word = cursor.words[min(cursor.at, len(cursor.words)) - 1]
     if cursor.prefix is not Prefix.NONE and not row.negatable:
         raise LineError(f"negation/default is not supported for {shown_with_kind(cursor, shown)}.", word)
+    if row.misplaced is Misplaced.SKIP:
+        check_count(row, cursor)
     if not admitted(row, cursor, draft, shown):
         return
     if row.read is None:
         raise _without_reader(row, cursor, shown)
     check_count(row, cursor)
     row.read(cursor, draft)
+    side = missing_side(row, draft)
+    if side and row.misplaced is Misplaced.LATE:
+        cursor.warn(ignored_text(shown, draft, side), word)
 
 
 def shown_with_kind(cursor: Cursor, shown: str) -> str:

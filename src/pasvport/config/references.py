@@ -5,17 +5,16 @@ Every check is a function of the whole (`Judged`) and is listed in CHECKS. Sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from pasvport.address import Family
-from pasvport.config.diagnostics import Diagnostics, Form, Severity, nearest
-from pasvport.config.draft import GlobalDraft, ProxyDraft, Said, ServerDraft, StickRuleDraft
-from pasvport.config.expressions import fits
-from pasvport.config.syntax import Line, Word
-from pasvport.config.world import World
+from pasvport.config.diagnostics import Form, Severity, nearest
+from pasvport.config.draft import ProxyDraft, Said, ServerDraft
+from pasvport.config.judged import Judged, titled
+from pasvport.config.references_stick import short_keys, stick_rules
+from pasvport.config.syntax import Line
 from pasvport.errors import ConfigError
-from pasvport.model import Bind, CheckKind, KeyType, Mode, PortMap, StepKind
+from pasvport.model import CheckKind, Mode, PortMap, StepKind
 
 MISSING_TIMEOUTS = (
     "missing timeouts for {proxy}.\n"
@@ -23,43 +22,6 @@ MISSING_TIMEOUTS = (
     "   | with such a configuration. To fix this, please ensure that all following\n"
     "   | timeouts are set to a non-zero value: 'client', 'connect', 'server'."
 )
-
-
-@dataclass(slots=True)
-class Judged:
-    """All drafts, and where to complain."""
-
-    settings: GlobalDraft
-    proxies: list[ProxyDraft]
-    diagnostics: Diagnostics
-    world: World
-    frontends: dict[str, ProxyDraft] = field(default_factory=dict)
-    backends: dict[str, ProxyDraft] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for proxy in self.proxies:
-            if proxy.is_frontend:
-                self.frontends.setdefault(proxy.name, proxy)
-            if proxy.is_backend:
-                self.backends.setdefault(proxy.name, proxy)
-
-    @property
-    def started(self) -> Iterable[ProxyDraft]:
-        """The proxies that are not disabled."""
-        return (proxy for proxy in self.proxies if not proxy.disabled)
-
-    def alert(self, line: Line, text: str, word: Word | None = None, suggestion: str = "") -> None:
-        """An error in the form that names no line; the line is shown all the same."""
-        self.diagnostics.add(Severity.ALERT, line, text, word=word, suggestion=suggestion, form=Form.PLAIN)
-
-    def warn(self, line: Line, text: str, word: Word | None = None) -> None:
-        """A warning in the form that names no line."""
-        self.diagnostics.add(Severity.WARNING, line, text, word=word, form=Form.PLAIN)
-
-
-def titled(proxy: ProxyDraft) -> str:
-    """`frontend 'f'`, `backend 'b'`, `proxy 'l'`."""
-    return f"{proxy.title} '{proxy.name}'"
 
 
 # --- proxies ------------------------------------------------------------------------------------------------------
@@ -277,9 +239,26 @@ def _scripts(judged: Judged) -> None:
             judged.warn(proxy.header, text)
 
 
+def _external_command(judged: Judged, proxy: ProxyDraft) -> None:
+    command, path = proxy.check_command, proxy.check_path
+    if proxy.check_kind is not CheckKind.EXTERNAL:
+        for name, value in (("command", command), ("path", path)):
+            if value is not None:
+                text = (
+                    f"'external-check {name}' will be ignored for {titled(proxy)} (requires 'option external-check')."
+                )
+                judged.warn(proxy.header, text)
+    if command is not None and not command.startswith("/") and path is None:
+        problem = "does not have a leading '/' and 'external-check path' is not set."
+        judged.alert(proxy.header, f"Proxy '{proxy.name}': 'external-check command' {problem}")
+
+
 def _external_checks(judged: Judged) -> None:
     for proxy in judged.started:
-        if not proxy.is_backend or proxy.check_kind is not CheckKind.EXTERNAL:
+        if not proxy.is_backend:
+            continue
+        _external_command(judged, proxy)
+        if proxy.check_kind is not CheckKind.EXTERNAL:
             continue
         begin = f"Proxy '{proxy.name}' : "
         if not judged.settings.values.get("external_check"):
@@ -293,79 +272,6 @@ def _external_checks(judged: Judged) -> None:
             judged.warn(proxy.header, begin + text)
 
 
-# --- stick tables -------------------------------------------------------------------------------------------------
-
-
-def _stick_rules(judged: Judged) -> None:
-    tables = {proxy.name: proxy for proxy in judged.proxies if proxy.stick_line is not None}
-    for proxy in judged.started:
-        complained: set[Line] = set()
-        for rule in proxy.stick_rules:
-            if rule.line not in complained and _stick_rule(judged, proxy, rule, tables):
-                complained.add(rule.line)
-
-
-def _stick_rule(judged: Judged, proxy: ProxyDraft, rule: StickRuleDraft, tables: dict[str, ProxyDraft]) -> bool:
-    name = rule.table.text if rule.table is not None else proxy.name
-    owner = tables.get(name)
-    if owner is None:
-        text = f"Proxy '{proxy.name}': unable to find stick-table '{name}'."
-        judged.alert(rule.line, text, rule.table, nearest(name, tables) or "")
-        return True
-    if owner.stick_table is not None and not fits(rule.expression, owner.stick_table.key_type):
-        text = f"Proxy '{proxy.name}': type of fetch not usable with type of stick-table '{name}'."
-        judged.alert(rule.line, text, rule.table)
-        return True
-    return False
-
-
-def _short_keys(judged: Judged) -> None:
-    """An IPv4 table cannot hold an IPv6 client: such clients would not stick, which HAProxy does not tell."""
-    narrow: dict[str, ProxyDraft] = {}
-    for proxy in judged.proxies:
-        if proxy.stick_table is not None and proxy.stick_table.key_type is KeyType.IP:
-            narrow[proxy.name] = proxy
-    told: set[str] = set()
-    for frontend in judged.started:
-        backend = _backend_of(judged, frontend)
-        bind = next((bind for bind in frontend.binds if _takes_ipv6(bind)), None)
-        if backend is None or bind is None:
-            continue
-        for rule in backend.stick_rules:
-            name = rule.table.text if rule.table is not None else backend.name
-            if name in narrow and name not in told and rule.expression.fetch in _ADDRESSES:
-                told.add(name)
-                _tell_short_key(judged, narrow[name], frontend, bind)
-
-
-_ADDRESSES = ("src", "dst", "fc_src", "fc_dst")
-
-
-def _backend_of(judged: Judged, frontend: ProxyDraft) -> ProxyDraft | None:
-    if not frontend.is_frontend:
-        return None
-    if frontend.default_backend is not None:
-        return judged.backends.get(frontend.default_backend.value)
-    return frontend if frontend.is_backend else None
-
-
-def _takes_ipv6(bind: Bind) -> bool:
-    endpoint = bind.endpoint
-    return endpoint.family is Family.IPV6 or (endpoint.family is Family.NAME and endpoint.prefer is Family.IPV6)
-
-
-def _tell_short_key(judged: Judged, owner: ProxyDraft, frontend: ProxyDraft, bind: Bind) -> None:
-    table = owner.stick_table
-    assert table is not None  # only owners of a table are asked about
-    line = owner.stick_line or owner.header
-    judged.diagnostics.warn(
-        line,
-        f"stick-table '{table.name}' of type ip cannot hold the IPv6 clients of {titled(frontend)} "
-        f"(bound at {bind.origin}): they would not stick to their server; use 'type ipv6', which holds both.",
-        word=next((word for word in line.words if word.text in ("ip", "ipv4")), None),
-    )
-
-
 CHECKS: tuple[Callable[[Judged], None], ...] = (
     _modes,
     _ids,
@@ -373,7 +279,7 @@ CHECKS: tuple[Callable[[Judged], None], ...] = (
     _listeners,
     _external_checks,
     _scripts,
-    _stick_rules,
+    stick_rules,
     _timeouts,
     _log_formats,
     _log_targets,
@@ -381,7 +287,7 @@ CHECKS: tuple[Callable[[Judged], None], ...] = (
     _server_names,
     _tracks,
     _check_ports,
-    _short_keys,
+    short_keys,
 )
 
 
