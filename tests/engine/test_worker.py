@@ -558,7 +558,7 @@ def test_marked_down_with_shutdown_sessions_kills_them():
             rig.send(ServerChanged(1, 0, ServerState(operation=Operation.STOPPED), "down"))
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
-            assert state_of(rig.log()) == "DD"
+            assert state_of(rig.log()) == "D-"
 
 
 def test_soft_stop_serves_guests_only_until_they_are_done():

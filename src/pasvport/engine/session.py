@@ -351,7 +351,8 @@ class Session(Relay):
     def _may_go_elsewhere(self, backend: LiveBackend) -> bool:
         proxy = backend.proxy
         every = proxy.redispatch if proxy.redispatch >= 0 else proxy.retries + 1 + proxy.redispatch
-        if proxy.redispatch and every > 0 and self.failures % every == 0:
+        # HAProxy 2.6 counts the retries before this one: with any interval the first retry already goes elsewhere.
+        if proxy.redispatch and every > 0 and (self.failures - 1) % every == 0:
             return True
         return not self.direct and backend.pool.active > 1 and proxy.balance.algorithm in _ROUND_ROBIN_KIND
 
@@ -393,7 +394,10 @@ class Session(Relay):
     def _client_before_connection(self, events: int) -> None:
         """What the client does while it waits: bytes are left in the kernel, a departure ends the session."""
         self.client_events |= events
-        if events & _GONE or (events & select.EPOLLRDHUP and self._client_left()):
+        if events & _GONE:
+            # A reset is a read error to HAProxy, which files those under data transfer whatever the phase.
+            self._stop(Culprit.CLIENT_ABORT, Stage.DATA)
+        elif events & select.EPOLLRDHUP and self._client_left():
             self._stop(Culprit.CLIENT_ABORT, _STAGES[self.phase])
 
     def _client_left(self) -> bool:
@@ -430,8 +434,8 @@ class Session(Relay):
         self._stop(Culprit.SERVER_TIMEOUT, Stage.QUEUE)
 
     def kill(self, culprit: Culprit) -> None:
-        """End at once because somebody outside decided so (DOWN, UP, KILLED)."""
-        self._stop(culprit, _STAGES[self.phase])
+        """End at once because somebody outside decided so (DOWN, UP, KILLED), which names no stage."""
+        self._stop(culprit, Stage.NONE)
 
     def is_served_by(self, server: LiveServer) -> bool:
         """Whether the session has a slot of that server."""
@@ -465,6 +469,7 @@ class Session(Relay):
         backend = self.backend
         if phase is Phase.QUEUED and backend is not None:
             backend.leave_queue(self, self.queue_owner)
+            self.taken_at = self.plant.loop.now
         self._return_source_port()
         self._release_server()
         if backend is not None:
