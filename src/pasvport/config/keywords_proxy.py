@@ -12,8 +12,8 @@ from pasvport.config.keywords_balance import BALANCE_ROWS
 from pasvport.config.keywords_bind import read_bind
 from pasvport.config.keywords_check import read_external_check, read_tcp_check
 from pasvport.config.keywords_foreign import FOREIGN_ROWS
-from pasvport.config.keywords_log import read_log
-from pasvport.config.keywords_option import read_option, set_log_format, warn_in_backend
+from pasvport.config.keywords_logging import LOGGING_ROWS
+from pasvport.config.keywords_option import read_option
 from pasvport.config.keywords_source import read_source
 from pasvport.config.keywords_stick import read_stick, read_stick_table
 from pasvport.config.keywords_timeout import TIMEOUT_ROWS
@@ -99,38 +99,6 @@ def _disabled(_cursor: Cursor, draft: ProxyDraft) -> None:
 
 def _enabled(_cursor: Cursor, draft: ProxyDraft) -> None:
     draft.disabled = False
-
-
-# --- logs ---------------------------------------------------------------------------------------------------------
-
-
-def _log(cursor: Cursor, draft: ProxyDraft) -> None:
-    read_log(cursor, draft.logs, in_global=False)
-
-
-def _format_argument(cursor: Cursor) -> str:
-    name = cursor.keyword.text
-    word = cursor.argument(f"{name} expects an argument.")
-    if cursor.more:
-        raise LineError(f"{name} expects only one argument, don't forget to escape spaces!", cursor.next)
-    return word.text
-
-
-def _log_format(cursor: Cursor, draft: ProxyDraft) -> None:
-    set_log_format(cursor, draft, _format_argument(cursor), "log-format")
-
-
-def _format_into(field: str) -> Reader:
-    def read(cursor: Cursor, draft: ProxyDraft) -> None:
-        setattr(draft, field, Said(_format_argument(cursor), cursor.line, cursor.word(1)))
-        if field != "unique_id_format":
-            warn_in_backend(cursor, draft, cursor.keyword.text)
-
-    return read
-
-
-def _log_tag(cursor: Cursor, draft: ProxyDraft) -> None:
-    draft.log_tag = cursor.argument("'log-tag' expects a tag for use in syslog.").text
 
 
 def _source(cursor: Cursor, draft: ProxyDraft) -> None:
@@ -360,44 +328,6 @@ _SERVING: tuple[Keyword[ProxyDraft], ...] = (
 _COMMON: tuple[Keyword[ProxyDraft], ...] = (
     _row("mode", "tcp", "The protocol; only `tcp` is served.", _mode, _ANY, default="tcp", most=1),
     _row("option", "<name> ...", "See the options.", read_option, _ANY, misplaced=Misplaced.OWN, negatable=True),
-    _row(
-        "log",
-        "global|<target> [len <n>] [format <f>] [sample <r>:<s>] <facility> [<max> [<min>]]",
-        "Where to log.",
-        _log,
-        _ANY,
-        default="nowhere",
-        negatable=True,
-    ),
-    _row("log-format", "<format>", "The traffic line.", _log_format, _ANY, "P1", misplaced=Misplaced.OWN),
-    _row(
-        "error-log-format",
-        "<format>",
-        "The line of a connection that failed before it became a session.",
-        _format_into("error_log_format"),
-        _ANY,
-        "P1",
-        misplaced=Misplaced.OWN,
-    ),
-    _row(
-        "log-format-sd",
-        "<format>",
-        "Structured data of rfc5424 lines.",
-        _format_into("structured_data"),
-        _ANY,
-        "P2",
-        misplaced=Misplaced.OWN,
-    ),
-    _row(
-        "unique-id-format",
-        "<format>",
-        "Makes %ID.",
-        _format_into("unique_id_format"),
-        _ANY,
-        "P2",
-        misplaced=Misplaced.OWN,
-    ),
-    _row("log-tag", "<tag>", "Program name in log lines.", _log_tag, _ANY, "P2"),
     _row("id", "<number>", "Numeric id.", _id, Place.EITHER, "P1", "counted"),
     _row("description", "<text>", "Shown in statistics.", _description, Place.EITHER, "P2"),
     _row("disabled", "", "Do not start this proxy.", _disabled, _ANY, "P1", most=0),
@@ -406,4 +336,6 @@ _COMMON: tuple[Keyword[ProxyDraft], ...] = (
 )
 
 
-PROXY: Table[ProxyDraft] = Table(_LISTENING + _SERVING + BALANCE_ROWS + TIMEOUT_ROWS + _COMMON + FOREIGN_ROWS)
+PROXY: Table[ProxyDraft] = Table(
+    _LISTENING + _SERVING + BALANCE_ROWS + TIMEOUT_ROWS + _COMMON + LOGGING_ROWS + FOREIGN_ROWS
+)
