@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test check docs format clean
+.PHONY: help install demo test check bench docs format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ check: install ## linters and types only
 format: install ## let ruff put the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+bench: install ## beside HAProxy and nginx, as ratios; FULL=1 for everything, ONLY=connections,ftp for some
+	@.ci/system bench
+	$(BIN)/python -m bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 docs: install ## write the generated reference pages again
 	$(BIN)/python -m pasvport.config.reference docs/configuration.md

@@ -27,7 +27,8 @@ def maxconn(shape: Shape) -> int:
     low, high = shape.ports
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     room = MAXCONN if limit == resource.RLIM_INFINITY else (limit - (high - low + 1) - 800) // 2
-    return max(100, min(MAXCONN, room))
+    # HAProxy sets pipes aside for a quarter of its connections, two descriptors each.
+    return max(100, min(MAXCONN, room * 3 // 4 if shape.splice else room))
 
 
 # --- configurations -------------------------------------------------------------------------------------------------

@@ -28,11 +28,11 @@ METRICS: dict[str, Metric] = {
     "first_byte_p50_us": Metric("first data byte, p50", "us", False),
     "first_byte_p99_us": Metric("first data byte, p99", "us", False),
     "kb_per_idle": Metric("memory each", "KB", False, 2),
-    "base_kb": Metric("memory", "KB", False),
     "ready_ms": Metric("ready after", "ms", False),
     "descriptors": Metric("descriptors, all processes", "", False),
     "descriptors_largest_process": Metric("descriptors, largest process", "", False),
     "check_ms": Metric("check takes", "ms", False),
+    "base_kb": Metric("memory", "KB", False),
     "log_lines_per_connection": Metric("log lines a connection", "", None, 3),
     "errors": Metric("errors", "", None),
 }
