@@ -10,20 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pasvport.address import Endpoint, Family, PortRange
-from pasvport.config.scalars import (
-    MAX_SIZE,
-    MAX_TIME,
+from pasvport.config.addresses import (
     PREFIXES,
-    Mistake,
-    ScalarError,
     bind_addresses,
-    lenient_int,
     log_address,
-    parse_size,
-    parse_time,
     plain_address,
     server_address,
     source_address,
+)
+from pasvport.config.scalars import (
+    MAX_SIZE,
+    MAX_TIME,
+    Mistake,
+    ScalarError,
+    lenient_int,
+    parse_size,
+    parse_time,
     strict_int,
     time_error,
     time_remainder_warning,

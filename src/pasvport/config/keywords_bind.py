@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from pasvport.config.addresses import bind_addresses
 from pasvport.config.arguments import duration, integer
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import BindDraft, ProxyDraft
 from pasvport.config.keywords import Keyword, Status, Table, later, not_supported
-from pasvport.config.scalars import ScalarError, bind_addresses, parse_time, strict_int
+from pasvport.config.scalars import (
+    ScalarError,
+    parse_time,
+    strict_int,
+)
 from pasvport.errors import AddressError
 from pasvport.model import Bind, SocketOptions, UnixPermissions
 

@@ -7,11 +7,15 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
+from pasvport.config.addresses import plain_address
 from pasvport.config.arguments import integer
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import ProxyDraft
 from pasvport.config.keywords import Keyword, Table, later
-from pasvport.config.scalars import lenient_int, plain_address, strict_int
+from pasvport.config.scalars import (
+    lenient_int,
+    strict_int,
+)
 from pasvport.config.syntax import Word
 from pasvport.errors import AddressError
 from pasvport.model import CheckStep, ExpectMatch, StepKind

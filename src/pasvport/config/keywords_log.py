@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from pasvport.config.addresses import log_address
 from pasvport.config.cursor import Cursor, LineError, Prefix
 from pasvport.config.diagnostics import nearest
 from pasvport.config.draft import LogLine
 from pasvport.config.keywords import Keyword, Status, Table, words
-from pasvport.config.scalars import log_address
 from pasvport.config.syntax import Word
 from pasvport.errors import ConfigError
 from pasvport.model import LogFormat, LogTarget, LogTransport

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pasvport.address import Family, family_of
+from pasvport.config.addresses import plain_address
 from pasvport.config.arguments import duration, integer
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import Said, ServerDraft
 from pasvport.config.keywords import Keyword, Status, Table, later
 from pasvport.config.keywords_bind import positive_delay
 from pasvport.config.keywords_source import read_source
-from pasvport.config.scalars import lenient_int, plain_address, strict_int
+from pasvport.config.scalars import (
+    lenient_int,
+    strict_int,
+)
 from pasvport.errors import AddressError
 from pasvport.model import ObserveMode, OnError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pasvport.address import Endpoint, PortRange
+from pasvport.config.addresses import plain_address, source_address
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.keywords import Keyword, Table
-from pasvport.config.scalars import plain_address, source_address
 from pasvport.errors import AddressError
 from pasvport.model import Source, SourceUse
 

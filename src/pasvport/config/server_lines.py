@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import re
 
+from pasvport.config.addresses import server_address
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.diagnostics import Form
 from pasvport.config.draft import ProxyDraft, ServerDraft
 from pasvport.config.keywords import not_supported
 from pasvport.config.keywords_server import SERVER
-from pasvport.config.scalars import server_address
 from pasvport.config.syntax import Word
 from pasvport.errors import AddressError
 
