@@ -471,7 +471,7 @@ class Proxy:
 
     `index` is its position in Config.proxies, `id` HAProxy's numeric id. `default_backend` is a proxy name;
     None in a listen means itself. `redispatch` 0 = off, N > 0 = on every Nth retry, -1 = on the last retry.
-    `fullconn` 0 = 10 % of the maxconn of the frontends that lead here (already filled in by the compiler).
+    `fullconn` 0 = 10 % of the maxconn of the frontends that lead here (config.fullconn fills it in once that is known).
     """
 
     origin: Origin
@@ -517,7 +517,10 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """The global section. `maxconn`, `nbthread`, `ulimit_n` 0 = derive from the machine at start-up."""
+    """The global section. `maxconn`, `nbthread`, `ulimit_n` 0 = derive from the machine at start-up.
+
+    `environment` is the whole environment as `setenv` and its like left it, empty when none of them was used.
+    """
 
     maxconn: int = 0
     nbthread: int = 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from compiling import alerts, compiled, outcome, warnings, world
 from pasvport.address import Endpoint, Family, PortRange
 from pasvport.config.compiler import load
+from pasvport.config.fullconn import fill_fullconn
 from pasvport.model import (
     Algorithm,
     Balance,
@@ -471,3 +474,55 @@ def test_relative_paths_begin_where_the_process_does():
 def test_the_command_line_wins():
     settings = compiled("global\n maxconn 5\n localpeer a\n", maxconn=9, localpeer="b").settings
     assert (settings.maxconn, settings.localpeer) == (9, "b")
+
+
+# --- what only HTTP obeys -----------------------------------------------------------------------------------------
+
+
+def test_the_defaults_of_an_http_balancer_are_as_quiet_as_in_haproxy():
+    """Debian's defaults section, with TCP proxies below it."""
+    text = (
+        QUIET + " log global\n mode http\n option dontlognull\n errorfile 400 /etc/errors/400.http\n http-reuse safe\n"
+    )
+    text += "listen l\n mode tcp\n bind :1\n"
+    assert warnings(text) == []
+
+
+def test_http_keywords_of_a_tcp_proxy_itself_are_told():
+    ((line, text),) = warnings(QUIET + "listen l\n bind :1\n errorfile 400 /x\n")
+    assert (line, text) == (7, "'errorfile' ignored for proxy 'l' as it requires HTTP mode.")
+
+
+def test_http_keywords_concern_their_side_only():
+    text = QUIET + " cookie x\n monitor-uri /x\nfrontend f\n bind :1\nbackend b\n"
+    assert [said for _, said in warnings(text)] == [
+        "monitor-uri will be ignored for frontend 'f' (needs 'mode http').",
+        "cookie will be ignored for backend 'b' (needs 'mode http').",
+    ]
+
+
+def test_an_http_algorithm_that_was_replaced_is_forgotten():
+    text = QUIET + " balance uri\nbackend b\n balance leastconn\n"
+    assert warnings(text) == []
+    assert compiled(text).proxies[0].balance.algorithm is Algorithm.LEASTCONN
+
+
+def test_httplog_falls_back_to_tcplog():
+    text = "global\n log stdout local0\n" + QUIET + "frontend f\n bind :1\n log global\n option httplog\n"
+    ((line, said),) = warnings(text)
+    assert line == 10
+    assert said == "'option httplog' not usable with frontend 'f' (needs 'mode http'). Falling back to 'option tcplog'."
+    assert compiled(text).proxies[0].logging.format == compiled(text.replace("http", "tcp")).proxies[0].logging.format
+
+
+def test_fullconn_is_filled_in_once_the_process_knows_its_maxconn():
+    config = compiled(QUIET + "listen l\n bind :1\nfrontend f\n bind :2\n default_backend l\n", frontend_maxconn=0)
+    assert config.proxy("l").fullconn == 0
+    known = fill_fullconn(replace(config, settings=replace(config.settings, maxconn=101)))
+    assert known.proxy("l").fullconn == 21
+    assert known.proxy("f").fullconn == 0
+
+
+def test_the_command_line_may_give_frontends_a_maxconn():
+    config = compiled(QUIET + "listen l\n bind :1\nlisten m\n bind :2\n maxconn 7\n", frontend_maxconn=50)
+    assert [(proxy.maxconn, proxy.fullconn) for proxy in config.proxies] == [(50, 5), (7, 1)]

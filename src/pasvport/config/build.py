@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pasvport.address import Endpoint, Family, PortRange
 from pasvport.config.draft import GlobalDraft, Keepalive, LogLine, ProxyDraft, Said, ServerDraft
+from pasvport.config.fullconn import fill_fullconn
 from pasvport.config.keywords_check import encoded
 from pasvport.config.references import tracked_name
 from pasvport.config.world import World
@@ -35,13 +36,10 @@ def build(settings: GlobalDraft, drafts: list[ProxyDraft], environment: dict[str
     """The model of drafts that were judged and found free of errors."""
     made = _settings(settings, environment, world)
     ids = _numbered([draft.id.value if draft.id is not None else None for draft in drafts], FIRST_PROXY_ID)
-    backends = {draft.name: draft for draft in reversed(drafts) if draft.is_backend}
-    load = _frontend_load(drafts, made, backends)
     proxies = tuple(
-        _proxy(draft, index, number, made, load.get(id(draft), 0))
-        for index, (draft, number) in enumerate(zip(drafts, ids, strict=True))
+        _proxy(draft, index, number, made, world) for index, (draft, number) in enumerate(zip(drafts, ids, strict=True))
     )
-    return Config(made, proxies)
+    return fill_fullconn(Config(made, proxies))
 
 
 def _numbered(forced: Iterable[int | None], first: int) -> Iterator[int]:
@@ -90,28 +88,10 @@ def _targets(logs: list[LogLine], settings: GlobalDraft) -> tuple[LogTarget, ...
     return tuple(found)
 
 
-def _frontend_load(drafts: list[ProxyDraft], settings: Global, backends: dict[str, ProxyDraft]) -> dict[int, int]:
-    """For each backend (by identity) the summed maxconn of the frontends that lead to it; 0 where one is unknown."""
-    load: dict[int, int] = {}
-    unknown: set[int] = set()
-    for draft in drafts:
-        if not draft.is_frontend or draft.disabled:
-            continue
-        said = draft.default_backend
-        backend = backends.get(said.value) if said is not None else draft
-        if backend is None:
-            continue
-        maxconn = draft.maxconn or settings.maxconn
-        load[id(backend)] = load.get(id(backend), 0) + maxconn
-        if not maxconn:
-            unknown.add(id(backend))
-    return {key: value for key, value in load.items() if key not in unknown}
-
-
 # --- proxies ------------------------------------------------------------------------------------------------------
 
 
-def _proxy(draft: ProxyDraft, index: int, number: int, settings: Global, load: int) -> Proxy:
+def _proxy(draft: ProxyDraft, index: int, number: int, settings: Global, world: World) -> Proxy:
     proxy = Proxy(
         origin=draft.header.origin,
         name=draft.name,
@@ -127,17 +107,17 @@ def _proxy(draft: ProxyDraft, index: int, number: int, settings: Global, load: i
         contstats=draft.option("contstats"),
     )
     if draft.is_frontend:
-        proxy = _with_frontend(proxy, draft, settings)
+        proxy = _with_frontend(proxy, draft, settings, world)
     if draft.is_backend:
-        proxy = _with_backend(proxy, draft, settings, load)
+        proxy = _with_backend(proxy, draft, settings)
     return proxy
 
 
-def _with_frontend(proxy: Proxy, draft: ProxyDraft, settings: Global) -> Proxy:
+def _with_frontend(proxy: Proxy, draft: ProxyDraft, settings: Global, world: World) -> Proxy:
     return replace(
         proxy,
         binds=tuple(_binds(draft)),
-        maxconn=draft.maxconn,
+        maxconn=draft.maxconn or world.frontend_maxconn,
         session_rate_limit=draft.session_rate_limit,
         default_backend=draft.default_backend.value if draft.default_backend is not None else None,
         client_options=_socket_options(
@@ -152,7 +132,7 @@ def _with_frontend(proxy: Proxy, draft: ProxyDraft, settings: Global) -> Proxy:
     )
 
 
-def _with_backend(proxy: Proxy, draft: ProxyDraft, settings: Global, load: int) -> Proxy:
+def _with_backend(proxy: Proxy, draft: ProxyDraft, settings: Global) -> Proxy:
     scripted = draft.check_kind is CheckKind.TCP_SCRIPT
     return replace(
         proxy,
@@ -178,7 +158,7 @@ def _with_backend(proxy: Proxy, draft: ProxyDraft, settings: Global, load: int) 
             settings.server_receive_buffer,
             settings.server_send_buffer,
         ),
-        fullconn=draft.fullconn or (load + 9) // 10,
+        fullconn=draft.fullconn,
         check_kind=draft.check_kind,
         check_steps=tuple(draft.check_steps) if scripted else (),
         check_command=draft.check_command,

@@ -46,6 +46,19 @@ class LogLine:
     framed: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What only HTTP would obey: the warning (with a place for the `{proxy}`) and the side it is about.
+
+    One that is `own` is told of in the section that says it; in what inherits it, HAProxy is silent and so are we.
+    """
+
+    text: str
+    line: Line
+    side: Place
+    own: bool = False
+
+
 @dataclass(slots=True)
 class Keepalive:
     """`clitcpka-*` or `srvtcpka-*`: count, and times in seconds."""
@@ -137,7 +150,7 @@ class ProxyDraft:
     """A frontend, backend, listen or defaults section.
 
     `options` maps a table-driven option to whether it is on;
-    `http` collects what the section said that only HTTP would obey: the message and its line. What was attempted counts
+    `http` collects, by keyword, what the section said that only HTTP would obey. What was attempted counts
     even if the line was wrong, so that one mistake is not told twice.
     """
 
@@ -153,7 +166,7 @@ class ProxyDraft:
     options: dict[str, bool] = field(default_factory=dict)
     timeouts: dict[str, int] = field(default_factory=dict)
     own_timeouts: set[str] = field(default_factory=set)
-    http: dict[str, Line] = field(default_factory=dict)
+    http: dict[str, Leftover] = field(default_factory=dict)
     # frontend
     binds: list[Bind] = field(default_factory=list)
     bind_attempted: bool = False
@@ -218,6 +231,7 @@ class ProxyDraft:
         for item in fields(defaults):
             if item.name not in _OWN:
                 setattr(self, item.name, _copied(getattr(defaults, item.name)))
+        self.http = {keyword: leftover for keyword, leftover in self.http.items() if not leftover.own}
         if not self.is_defaults and not self.is_frontend:
             self.default_backend = None
         self.steps_inherited = bool(self.check_steps)

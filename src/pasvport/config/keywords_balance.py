@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pasvport.config.arguments import integer
 from pasvport.config.cursor import Cursor, LineError
-from pasvport.config.draft import ProxyDraft
+from pasvport.config.draft import Leftover, ProxyDraft
 from pasvport.config.expressions import parse_expression
 from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table, later
 from pasvport.model import Algorithm, HashFunction, HashMethod
@@ -19,6 +19,7 @@ _ALGORITHMS = "'roundrobin', 'static-rr', 'leastconn', 'source', 'uri', 'url_par
 
 def _balance(cursor: Cursor, draft: ProxyDraft) -> None:
     if not cursor.more:
+        draft.http.pop("balance", None)
         draft.balance = replace(draft.balance, algorithm=Algorithm.ROUNDROBIN, expression=None)
         return
     word = cursor.take()
@@ -28,9 +29,10 @@ def _balance(cursor: Cursor, draft: ProxyDraft) -> None:
         raise LineError(f"balance only supports {_ALGORITHMS} options.", word, BALANCE.suggestion(word.text))
     if row.read is None and row.status is Status.HTTP:
         text = "Layer 7 hash not possible for {proxy} (needs 'mode http'). Falling back to round robin."
-        draft.http.setdefault(text, cursor.line)
+        draft.http["balance"] = Leftover(text, cursor.line, Place.BACKEND)
         draft.balance = replace(draft.balance, algorithm=Algorithm.ROUNDROBIN, expression=None)
         return
+    draft.http.pop("balance", None)
     if row.read is None:
         raise LineError(f"'balance {word}' is not supported yet.", word)
     row.read(cursor, draft)

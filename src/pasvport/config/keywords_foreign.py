@@ -9,37 +9,37 @@ from pasvport.config.keywords_option import read_http_only
 _FE, _BE, _ANY = Place.ON_FRONTEND, Place.ON_BACKEND, Place.ANY_PROXY
 
 
-def _http(name: str, text: str = "", places: Place = _ANY) -> Keyword[ProxyDraft]:
-    return Keyword(
-        name,
-        "...",
-        "HTTP only; ignored with a warning.",
-        read_http_only(text or f"'{name}' ignored for {{proxy}} as it requires HTTP mode."),
-        places,
-        "P3",
-        status=Status.HTTP,
-    )
+def _http(name: str, text: str, places: Place) -> Keyword[ProxyDraft]:
+    doc = "HTTP only; ignored with a warning."
+    return Keyword(name, "...", doc, read_http_only(name, text, places), places, "P3", status=Status.HTTP)
 
 
-def _rules(name: str) -> Keyword[ProxyDraft]:
-    text = f"'{name}' rules ignored for {{proxy}} as they require HTTP mode."
-    return _http(name, text, Place.EITHER | Place.NAMED_DEFAULTS)
+def _rules(name: str, places: Place = Place.EITHER | Place.NAMED_DEFAULTS) -> Keyword[ProxyDraft]:
+    return _http(name, f"'{name}' rules ignored for {{proxy}} as they require HTTP mode.", places)
+
+
+def _silent(name: str, places: Place) -> Keyword[ProxyDraft]:
+    """HAProxy says nothing of these in TCP mode; here the section that has one is told."""
+    text = f"'{name}' ignored for {{proxy}} as it requires HTTP mode."
+    doc = "HTTP only; ignored with a warning, silently where it comes from defaults."
+    read = read_http_only(name, text, places, own=True)
+    return Keyword(name, "...", doc, read, places, "P3", status=Status.HTTP)
 
 
 _HTTP: tuple[Keyword[ProxyDraft], ...] = (
     *(_rules(name) for name in ("http-request", "http-response", "http-after-response")),
+    _rules("redirect", Place.EITHER),
     _http("cookie", "cookie will be ignored for {proxy} (needs 'mode http').", _BE),
-    _http("stats", "'stats' statement ignored for {proxy} as it requires HTTP mode."),
-    _http("capture", places=Place.FRONTEND),
-    _http("monitor", places=Place.FRONTEND),
-    _http("redirect", places=Place.EITHER),
-    *(_http(name, places=_FE) for name in words("max-session-srv-conns monitor-uri unique-id-header")),
+    _http("monitor-uri", "monitor-uri will be ignored for {proxy} (needs 'mode http').", _FE),
+    _http("stats", "'stats' statement ignored for {proxy} as it requires HTTP mode.", _ANY),
+    *(_silent(name, Place.FRONTEND) for name in ("capture", "monitor")),
+    *(_silent(name, _FE) for name in ("max-session-srv-conns", "unique-id-header")),
     *(
-        _http(name, places=_BE)
+        _silent(name, _BE)
         for name in words("dynamic-cookie-key http-check http-reuse http-send-name-header max-keep-alive-queue")
     ),
     *(
-        _http(name)
+        _silent(name, _ANY)
         for name in words("compression errorfile errorfiles errorloc errorloc302 errorloc303 http-error use-fcgi-app")
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pasvport.config.arguments import integer
 from pasvport.config.cursor import Cursor, LineError, Prefix
-from pasvport.config.draft import ProxyDraft, Said
+from pasvport.config.draft import Leftover, ProxyDraft, Said
 from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table
 from pasvport.config.placement import obey
 from pasvport.model import CheckKind
@@ -88,7 +88,7 @@ def _http(name: str, places: Place, *, silent: bool = False) -> Keyword[ProxyDra
         name,
         "...",
         "Understood by HTTP proxies only; ignored.",
-        read_http_only(text),
+        read_http_only(f"option {name}", text, places),
         places,
         "P3",
         status=Status.HTTP,
@@ -101,14 +101,14 @@ def _http(name: str, places: Place, *, silent: bool = False) -> Keyword[ProxyDra
 _WITH_ARGUMENTS = ("forwardfor", "originalto")
 
 
-def read_http_only(text: str) -> Callable[[Cursor, ProxyDraft], None]:
+def read_http_only(name: str, text: str, places: Place, *, own: bool = False) -> Callable[[Cursor, ProxyDraft], None]:
     """A reader that remembers what to warn of once it is known which proxies are there ("": nothing)."""
 
     def read(cursor: Cursor, draft: ProxyDraft) -> None:
         if text and cursor.prefix is Prefix.NONE:
-            draft.http.setdefault(text, cursor.line)
+            draft.http.setdefault(name, Leftover(text, cursor.line, places & Place.EITHER, own))
         elif text:
-            draft.http.pop(text, None)
+            draft.http.pop(name, None)
 
     return read
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pasvport.config.arguments import integer, number, seconds
 from pasvport.config.cursor import Cursor, LineError
-from pasvport.config.draft import Keepalive, ProxyDraft, Said
+from pasvport.config.draft import Keepalive, Leftover, ProxyDraft, Said
 from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table, words
 from pasvport.config.keywords_balance import BALANCE_ROWS
 from pasvport.config.keywords_bind import read_bind
@@ -113,7 +113,8 @@ def _retry_on(cursor: Cursor, draft: ProxyDraft) -> None:
         raise LineError(f"'retry-on': unknown keyword '{word}'", word)
     draft.retry_on_none = word.text == "none"
     if word.text not in ("none", "conn-failure"):
-        draft.http.setdefault("'retry-on' ignored for {proxy} as it requires HTTP mode.", cursor.line)
+        text = "'retry-on' ignored for {proxy} as it requires HTTP mode."
+        draft.http["retry-on"] = Leftover(text, cursor.line, Place.BACKEND, own=True)
 
 
 _HTTP_RETRIES = words(

@@ -40,8 +40,9 @@ def _http_leftovers(judged: Judged) -> None:
     for proxy in judged.started:
         if proxy.mode is not Mode.TCP:
             continue
-        for text, line in proxy.http.items():
-            judged.warn(line, text.format(proxy=titled(proxy)))
+        for leftover in proxy.http.values():
+            if leftover.side & proxy.side:
+                judged.warn(leftover.line, leftover.text.format(proxy=titled(proxy)))
         for server in proxy.servers:
             if server.cookie and server.line is not None:
                 text = f"{titled(proxy)} : ignoring cookie for server '{server.name}' as HTTP mode is disabled."

@@ -22,8 +22,8 @@ class World:
 
     `user_id` and `group_id` answer None for a name the system does not know. `check_log_format` raises ConfigError with
     the reason for a log-format string that cannot be rendered. `build` and `diagnostic_mode` (`-dD`) are for the
-    directives. Relative paths begin at `directory`. `maxconn` is the command line's `-n` (0: not given), `localpeer`
-    its `-L` ("": not given).
+    directives. Relative paths begin at `directory`. `maxconn` and `frontend_maxconn` are the command
+    line's `-n` and `-N` (0: not given), `localpeer` its `-L` ("": not given).
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -36,3 +36,4 @@ class World:
     directory: str = "/"
     localpeer: str = ""
     maxconn: int = 0
+    frontend_maxconn: int = 0
