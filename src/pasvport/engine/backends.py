@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pasvport import sockets
 from pasvport.balance.pool import Pool
@@ -29,13 +29,26 @@ from pasvport.stick.keys import Endpoints, compile_key, compile_sample, is_sourc
 from pasvport.stick.table import Entry, StickTable
 from pasvport.wire import EntryLearnt, ObservedErrors
 
-if TYPE_CHECKING:
-    from pasvport.engine.session import Session
-
 # With these, a queue on the backend proves that every server is full; the others may still find one (HAProxy 2.6).
 _FULL_WHEN_QUEUED = (Algorithm.FIRST, Algorithm.ROUNDROBIN, Algorithm.STATIC_RR)
 
 KeyOf = Callable[[Endpoints], bytes | None]
+
+
+class Waiting(Endpoints, Protocol):
+    """A session, as the backend that serves it sees it."""
+
+    queued_at: float
+    learnt: bool
+
+    def use_entry(self, table: LiveTable, entry: Entry) -> None:
+        """Keep the entry alive as long as the session."""
+
+    def slot_granted(self, server: LiveServer) -> None:
+        """The session's turn has come: a slot of `server` is taken for it."""
+
+    def requeue(self) -> None:
+        """The server that the session waited for is gone: choose again."""
 
 
 class LiveTable:
@@ -85,7 +98,7 @@ class LiveServer:
         self.cells = cells
         self.family = sockets.address_family(model.endpoint)
         self.address = sockets.sockaddr(model.endpoint)
-        self.queue: deque[Session] = deque()
+        self.queue: deque[Waiting] = deque()
         self.slot: SlotWaiter | None = None
         self.source: Source | None = model.source or proxy.source
         self.ports: deque[int] | None = None
@@ -120,7 +133,7 @@ class LiveBackend:
             if descriptor is not None:
                 server.slot = SlotWaiter(plant.loop, descriptor)
         self.rules = [self._rule(part, tables) for part in _merged(proxy.stick_rules)]
-        self.queue: deque[Session] = deque()
+        self.queue: deque[Waiting] = deque()
         self.bucket: int | None = None
         self.pool = Pool(
             proxy,
@@ -163,7 +176,7 @@ class LiveBackend:
 
     # --- choosing -------------------------------------------------------------------------------------------------
 
-    def persistent(self, session: Session) -> LiveServer | None:
+    def persistent(self, session: Waiting) -> LiveServer | None:
         """The server that a stick table names for this session, if it can be used (`option persist`: even if down)."""
         now = self.plant.loop.now
         for rule in self.rules:
@@ -179,7 +192,7 @@ class LiveBackend:
                 return server
         return None
 
-    def learn(self, session: Session, server: LiveServer) -> None:
+    def learn(self, session: Waiting, server: LiveServer) -> None:
         """Store the session's server under the keys of its store rules.
 
         At assignment, not once connected as HAProxy does: of several connections that a client opens at once, the
@@ -206,7 +219,7 @@ class LiveBackend:
         if table.shared:
             self.plant.tell(EntryLearnt(table.name, entry.key, server.model.id))
 
-    def choose(self, session: Session, avoid: int) -> LiveServer | None:
+    def choose(self, session: Waiting, avoid: int) -> LiveServer | None:
         """The balancing algorithm's choice; None when every usable server is full."""
         key = self._key_of(session) if self._key_of is not None else None
         if self.queue and self.proxy.balance.algorithm in _FULL_WHEN_QUEUED:
@@ -249,7 +262,7 @@ class LiveBackend:
 
     # --- waiting --------------------------------------------------------------------------------------------------
 
-    def enqueue(self, session: Session, server: LiveServer | None) -> None:
+    def enqueue(self, session: Waiting, server: LiveServer | None) -> None:
         """Let a session wait for `server`, or for whichever is free first."""
         cells, counters = self.plant.cells, self.plant.counters
         queue, owner = (self.queue, self.cells) if server is None else (server.queue, server.cells)
@@ -262,7 +275,7 @@ class LiveBackend:
             if each.slot is not None and (server is None or each is server):
                 each.slot.wait(self.serve_queues)
 
-    def leave_queue(self, session: Session, server: LiveServer | None) -> None:
+    def leave_queue(self, session: Waiting, server: LiveServer | None) -> None:
         """A session gives up waiting, or is served."""
         queue, owner = (self.queue, self.cells) if server is None else (server.queue, server.cells)
         queue.remove(session)
@@ -283,14 +296,14 @@ class LiveBackend:
             if not server.queue and not self.queue:
                 server.slot.rest(self.serve_queues)
 
-    def _next_for(self, server: LiveServer) -> Session | None:
+    def _next_for(self, server: LiveServer) -> Waiting | None:
         own = server.queue[0] if server.queue and server.state.is_up else None
         common = self.queue[0] if self.queue and self.pool.usable(server.index) else None
         if own is None or common is None:
             return own or common
         return own if own.queued_at <= common.queued_at else common
 
-    def _dequeue(self, session: Session, server: LiveServer) -> None:
+    def _dequeue(self, session: Waiting, server: LiveServer) -> None:
         mine = bool(server.queue) and server.queue[0] is session
         (server.queue if mine else self.queue).popleft()
         self._count_out(server.cells if mine else self.cells, server if mine else None)

@@ -34,6 +34,15 @@ class Counters:
         if value > self.cells[cell]:
             self.cells[cell] = value
 
+    def enter(self, owner: FrontendCells | ListenerCells | BackendCells) -> None:
+        """One more session now and ever; keeps the largest number there was at a time over all workers."""
+        cells = self.cells
+        cells[owner.stot] += 1
+        cells[owner.scur] += 1
+        now = cells[owner.scur] if self.workers == 1 else self.total(owner.scur)
+        if now > cells[owner.smax]:
+            cells[owner.smax] = now
+
     def dispose(self) -> None:
         """Unmap."""
         self.cells.release()

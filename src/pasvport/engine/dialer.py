@@ -5,15 +5,13 @@ from __future__ import annotations
 import _socket
 import errno
 import socket
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pasvport import sockets
 from pasvport.address import unmapped
+from pasvport.engine.backends import LiveBackend, LiveServer
+from pasvport.engine.plant import Plant
 from pasvport.model import PortMap, Source, SourceUse
-
-if TYPE_CHECKING:
-    from pasvport.engine.backends import LiveServer
-    from pasvport.engine.session import Session
 
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 OURS = (errno.EADDRNOTAVAIL, errno.EAGAIN, errno.EADDRINUSE, errno.EPERM, errno.EACCES, errno.ENODEV)
@@ -22,7 +20,21 @@ OURS = (errno.EADDRNOTAVAIL, errno.EAGAIN, errno.EADDRINUSE, errno.EPERM, errno.
 _ANY_ADDRESS = ("0.0.0.0", "::", "", "*")
 
 
-def dial(session: Session, server: LiveServer) -> int:
+class Caller(Protocol):
+    """A session, as far as dialling needs it."""
+
+    plant: Plant
+    client: int
+    backend: LiveBackend | None
+    host: str
+    port: int
+    source_port_used: int
+
+    @property
+    def destination_port(self) -> int: ...
+
+
+def dial(session: Caller, server: LiveServer) -> int:
     """A descriptor that is connecting to `server`. Raises OSError when the attempt ended before it began."""
     if server.namespace is None:
         sock = sockets.outgoing(server.family)
@@ -41,7 +53,7 @@ def dial(session: Session, server: LiveServer) -> int:
     return sock.detach()
 
 
-def _prepare(sock: _socket.socket, session: Session, server: LiveServer) -> None:
+def _prepare(sock: _socket.socket, session: Caller, server: LiveServer) -> None:
     backend = session.backend
     assert backend is not None
     settings = session.plant.config.settings
@@ -52,7 +64,7 @@ def _prepare(sock: _socket.socket, session: Session, server: LiveServer) -> None
         _bind_source(sock, session, server, server.source)
 
 
-def _bind_source(sock: _socket.socket, session: Session, server: LiveServer, source: Source) -> None:
+def _bind_source(sock: _socket.socket, session: Caller, server: LiveServer, source: Source) -> None:
     if source.use in (SourceUse.CLIENT, SourceUse.CLIENT_IP):
         port = session.port if source.use is SourceUse.CLIENT else 0
         sockets.bind_source(sock, (unmapped(session.host), port), transparent=True)
@@ -64,7 +76,7 @@ def _bind_source(sock: _socket.socket, session: Session, server: LiveServer, sou
         sockets.bind_source(sock, (source.endpoint.host, source.endpoint.port), transparent=False)
 
 
-def _bind_port_of_range(sock: _socket.socket, host: str, session: Session, server: LiveServer) -> None:
+def _bind_port_of_range(sock: _socket.socket, host: str, session: Caller, server: LiveServer) -> None:
     assert server.ports is not None
     for _ in range(len(server.ports)):
         port = server.ports.popleft()
@@ -78,7 +90,7 @@ def _bind_port_of_range(sock: _socket.socket, host: str, session: Session, serve
     raise OSError(errno.EADDRNOTAVAIL, "no free source port")
 
 
-def _target(session: Session, server: LiveServer) -> tuple[str, int] | bytes | str:
+def _target(session: Caller, server: LiveServer) -> tuple[str, int] | bytes | str:
     address = server.address
     if isinstance(address, str | bytes):
         return address
@@ -88,7 +100,7 @@ def _target(session: Session, server: LiveServer) -> tuple[str, int] | bytes | s
     return host, server_port(session, server)
 
 
-def server_port(session: Session, server: LiveServer) -> int:
+def server_port(session: Caller, server: LiveServer) -> int:
     """The port that this session's connection to `server` goes to; offsets wrap like HAProxy's 16-bit ports."""
     port = server.model.port
     return port.value if port.kind is PortMap.FIXED else port.towards(session.destination_port) & 0xFFFF

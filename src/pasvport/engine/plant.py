@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Plant:
         self.read_size = config.settings.bufsize
         self.pipes = Pipes(config.settings.pipesize, self._count_pipes)
         self.splicing: Pipes | None = None if config.settings.nosplice else self.pipes
+        self.epoch_offset = time.time() - loop.clock()
+        """Added to a monotonic moment it gives seconds since the epoch; set right once a second (`tell_time`)."""
         self.bucket: int | None = None
         self._hungry: deque[Starved] = deque()
         self._exhausted_at = -_EPISODE
@@ -53,6 +56,10 @@ class Plant:
     def _count_pipes(self, used: int, idle: int) -> None:
         self.cells[self.process.pipes_used] = used
         self.cells[self.process.pipes_free] = idle
+
+    def tell_time(self) -> None:
+        """Follow the clock on the wall, should it have been set."""
+        self.epoch_offset = time.time() - self.loop.clock()
 
     # A process without a free descriptor must not lose the session that it was about to connect, nor spin on accept:
     # whoever needs one waits here until somebody closes one, or for a moment.

@@ -33,6 +33,8 @@ class Patience(NamedTuple):
     server_fin: float
     connect: float
     queue: float
+    shortest: float
+    """The smaller of `client` and `server`."""
 
 
 def patience(frontend: Proxy, backend: Proxy) -> Patience:
@@ -53,6 +55,7 @@ def patience(frontend: Proxy, backend: Proxy) -> Patience:
         server if back.server_fin is None else _seconds(back.server_fin),
         _seconds(back.connect),
         _seconds(queue),
+        min(client, server),
     )
 
 
@@ -68,6 +71,7 @@ class Relay:
         "client",
         "client_seen",
         "download",
+        "due",
         "hung_up",
         "patience",
         "plant",
@@ -87,6 +91,8 @@ class Relay:
         self.client_seen = self.server_seen = plant.loop.now
         self.hung_up = 0
         self.bucket: int | None = None
+        self.due = NEVER
+        """The deadline that is filed; an earlier one is filed anew, a later one waits until this one rings."""
         self.turn_pending = False
 
     def over(self, culprit: Culprit, stage: Stage) -> None:
@@ -192,11 +198,21 @@ class Relay:
     # --- time -----------------------------------------------------------------------------------------------------
 
     def watch_the_clock(self) -> None:
-        """File the next look at the deadlines."""
-        now = self.plant.loop.now
-        shortest = min(self._client_limit(), self._server_limit())
+        """Look at the deadlines when the first may be due."""
+        limits = self.patience
+        shortest = limits.shortest if self._nobody_is_shut() else min(self._client_limit(), self._server_limit())
         if shortest != NEVER:
-            self.plant.loop.timers.file(self, now + shortest, now)
+            self.wake_by(self.plant.loop.now + shortest)
+
+    def _nobody_is_shut(self) -> bool:
+        upload, download = self.upload, self.download
+        return (upload is None or not upload.ended) and (download is None or not download.ended)
+
+    def wake_by(self, deadline: float) -> None:
+        """Call time_is_up at `deadline`, or before."""
+        if deadline < self.due:
+            self.due = deadline
+            self.plant.loop.timers.file(self, deadline, self.plant.loop.now)
 
     def _client_limit(self) -> float:
         download = self.download
@@ -210,6 +226,7 @@ class Relay:
 
     def time_is_up(self, now: float) -> None:
         """End the relay if a side was silent for too long, else look again when it may be."""
+        self.due = NEVER
         if self.upload is None:
             return
         client_due = self.client_seen + self._client_limit() if self._waits_for_client() else NEVER
@@ -222,7 +239,7 @@ class Relay:
             # A direction may come unclogged before the one that is due next, with its own, shorter limit.
             soonest = min(client_due, server_due)
             limit = min(self._client_limit(), self._server_limit())
-            self.plant.loop.timers.file(self, min(soonest, now + limit), now)
+            self.wake_by(min(soonest, now + limit))
 
     # A side is waited for when it may send and we would read it, or when it does not take what we hold for it.
     # While the other side is clogged we do not read this one, and its silence is not its fault.

@@ -10,21 +10,22 @@ from __future__ import annotations
 import _socket
 import gc
 import os
+import random
 import resource
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 
-from pasvport.engine.account import count_bytes
 from pasvport.engine.backends import LiveBackend, LiveTable, is_shared
 from pasvport.engine.counters import Counters
-from pasvport.engine.frontends import LiveFrontend, LiveListener
+from pasvport.engine.frontends import Doorway, LiveFrontend
 from pasvport.engine.guests import Guests
+from pasvport.engine.listeners import LiveListener
 from pasvport.engine.logger import Logger, ProxyLogger
 from pasvport.engine.loop import Loop
 from pasvport.engine.plant import Plant, SlotWaiter
-from pasvport.engine.session import Session, draw
+from pasvport.engine.session import Session
 from pasvport.engine.uplink import Uplink
 from pasvport.errors import PasvportError, WireError
 from pasvport.model import Config, Proxy
@@ -107,7 +108,7 @@ class Worker:
                 [states[proxy.index][number] for number, _ in enumerate(proxy.servers)],
                 self.tables,
                 {key: fd for key, fd in descriptors.items() if key.startswith(server_key(proxy.index, 0)[:-1])},
-                draw,
+                random.randrange,
             )
             for proxy in config.proxies
             if proxy.is_backend and not proxy.disabled
@@ -123,7 +124,7 @@ class Worker:
                 frontends[passed.proxy] = self._frontend(config, proxy)
             bind = proxy.binds[passed.bind]
             sock = _socket.socket(fileno=passed.descriptor)
-            listener = LiveListener(frontends[passed.proxy], bind, passed.bind, passed.port, sock)
+            listener = LiveListener(Doorway(frontends[passed.proxy], bind, passed.bind, passed.port), sock)
             listener.open_gates(waiters, passed.bind)
             listeners.append(listener)
         return listeners
@@ -157,16 +158,16 @@ class Worker:
         return self.status
 
     def time_is_up(self, now: float) -> None:
-        """Every second: forget expired stick entries; and every five, `option contstats`."""
+        """Every second: the clock, expired stick entries; and every five, `option contstats`."""
+        self.plant.tell_time()
         for table in self.tables.values():
             table.table.sweep(now, _SWEEP_BUDGET)
         if self._counts_running and now >= self._count_due:
             self._count_due = now + _COUNT_EVERY
             for session in self.sessions():
-                if session.frontend.proxy.contstats:
-                    count_bytes(session)
-        if self.tables or self._counts_running:
-            self.loop.timers.file(self, now + _TICK, now)
+                if session.doorway.frontend.proxy.contstats:
+                    session.count_bytes()
+        self.loop.timers.file(self, now + _TICK, now)
 
     def failed(self, error: Exception) -> None:
         """Sweeping failed: say so; the tables stay as they are."""
