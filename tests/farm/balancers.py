@@ -124,7 +124,6 @@ def page_configuration(
     return f"""\
 global
     log {log} local0
-    stats timeout 10s
 {extra_global}
 defaults
     timeout connect 5s
