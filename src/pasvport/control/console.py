@@ -79,6 +79,10 @@ class Console:
             with contextlib.suppress(OSError):
                 print(text, flush=True)
 
+    def note(self, text: str) -> None:
+        """A line without label on stderr."""
+        self._write(f"{text}\n")
+
     def trace(self, text: str) -> None:
         """A line of `-d`: what passes between the processes."""
         if self._debug:

@@ -54,14 +54,16 @@ class Crew:
     async def start(self) -> None:
         """Start all; returns when all accept. Raises ResourceError with the first failure's own words."""
         loop = asyncio.get_running_loop()
-        for number in range(self._size):
-            self._booting[number] = loop.create_future()
-            self._workers[number] = self._spawn(number, self._receive, self._left)
         try:
+            for number in range(self._size):
+                self._workers[number] = self._spawn(number, self._receive, self._left)
+                self._booting[number] = loop.create_future()
             async with asyncio.timeout(BOOT):
                 await asyncio.gather(*self._booting.values())
         except TimeoutError:
             raise ResourceError(f"workers did not get ready within {BOOT:.0f} seconds") from None
+        except OSError as error:
+            raise ResourceError(f"cannot start a worker: {error.strerror}") from error
         finally:
             for future in self._booting.values():
                 future.cancel()
@@ -112,8 +114,21 @@ class Crew:
 
     def _restart(self, number: int) -> None:
         self._pauses.pop(number, None)
-        if not self._leaving:
-            self._workers[number] = self._spawn(number, self._receive, self._left)
+        if self._leaving:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            worker = self._spawn(number, self._receive, self._left)
+        except OSError:
+            # Out of processes, memory or descriptors: others serve on, and this one's turn comes.
+            self._pauses[number] = loop.call_later(_LONGEST_PAUSE, self._restart, number)
+            raise
+        self._workers[number] = worker
+        loop.call_later(BOOT, self._check_boot, worker)
+
+    def _check_boot(self, worker: Worker) -> None:
+        if self._workers.get(worker.number) is worker and not worker.is_ready:
+            worker.kill(signal.SIGKILL)
 
     # --- telling --------------------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ def raise_descriptors(found: Limits, *, strict: bool, warn: Callable[[str], None
     if soft == wanted:
         return
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard if _covers(hard, wanted) else wanted))
         return
     except (OSError, ValueError):
         text = f"Cannot raise FD limit to {wanted}, limit is {hard}."
@@ -100,6 +100,10 @@ def raise_descriptors(found: Limits, *, strict: bool, warn: Callable[[str], None
         f"FD limit ({hard}) too low for maxconn={found.maxconn}. "
         f"Please raise 'ulimit-n' to {wanted} or more to avoid any trouble."
     )
+
+
+def _covers(hard: int, wanted: int) -> bool:
+    return hard == resource.RLIM_INFINITY or hard >= wanted
 
 
 def limit_memory(megabytes: int) -> None:

@@ -121,7 +121,11 @@ class Ports:
     def served_elsewhere(self) -> bool:
         """Whether a socket that is not ours listens on one of our TCP ports: a successor has taken over."""
         ours = {str(os.fstat(member.fileno()).st_ino) for group in self.groups for member in group.members}
-        rows = list(_listening())
+        try:
+            rows = list(_listening())
+        except OSError:
+            # No descriptor free to look with: the next look is soon.
+            return False
         mine = {place for place, inode in rows if inode in ours}
         return any(inode not in ours and _overlaps(place, mine) for place, inode in rows)
 

@@ -70,7 +70,7 @@ def _prepare(config: Config, launch: Launch, console: Console) -> Config:
     found = host.limits(config, cpus=host.processors(), soft=soft, hard=hard)
     if launch.verbose:
         if found.derived:
-            console.remark(f"Note: setting global.maxconn to {found.maxconn}.")
+            console.note(f"Note: setting global.maxconn to {found.maxconn}.")
         console.remark("Using epoll() as the polling mechanism.")
     host.check_identity(config.settings)
     host.raise_descriptors(

@@ -105,6 +105,7 @@ class Supervisor:
 
         Raises ResourceError when a worker cannot start.
         """
+        self._loop.set_exception_handler(self._went_wrong)
         self._listen_to_signals()
         obeying = self._loop.create_task(self._obey_signals(), name="signals")
         starting = self._loop.create_task(self._start(), name="start")
@@ -141,17 +142,26 @@ class Supervisor:
             os.close(descriptor)
         self._tally.close()
 
+    def _went_wrong(self, _loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+        """Something was raised where nobody waits for it: one event is lost, the rest goes on."""
+        error = what.get("exception")
+        self._alert(f"internal error: {what['message']}{'' if error is None else f' ({error!r})'}")
+
     # --- workers --------------------------------------------------------------------------------------------------
 
     def _spawn(
         self, number: int, received: Callable[[Worker, Message], None], left: Callable[[Worker, int], None]
     ) -> Worker:
         ours, theirs = sockets.log_channel()
-        with theirs:
-            start = self._briefing(number, theirs.fileno())
-            descriptors = {listener.descriptor for listener in start.listeners}
-            inherited = [*descriptors, start.counters, start.logs, *self._slots.values()]
-            worker = Worker(number, inherited, received=received, left=left, module=self._orders.worker_module)
+        try:
+            with theirs:
+                start = self._briefing(number, theirs.fileno())
+                descriptors = {listener.descriptor for listener in start.listeners}
+                inherited = [*descriptors, start.counters, start.logs, *self._slots.values()]
+                worker = Worker(number, inherited, received=received, left=left, module=self._orders.worker_module)
+        except OSError:
+            ours.close()
+            raise
         self._journal.attach(ours)
         worker.start(start)
         if self._is_paused:
@@ -186,25 +196,22 @@ class Supervisor:
             self._journal.say(message.level, message.text)
 
     def _worker_ended(self, worker: Worker, status: int) -> None:
-        if self._crew.is_leaving:
-            self._mention_exit(worker, status)
-            return
-        column = self._tally.column(worker.number)
-        held = slots.held(column, self._tally.layout, self._config)
+        held = slots.held(self._tally.column(worker.number), self._tally.layout, self._config)
         for key in held.keys() & self._slots.keys():
             slots.refund(self._slots[key], held[key])
         lost = self._tally.bury(worker.number)
+        text = f"Current worker ({worker.pid}) exited with {describe(status)}"
+        if self._crew.is_leaving and not status:
+            if self._orders.master_worker:
+                self._console.warn(text)
+            return
         excuse = self._crew.excuse(worker)
-        text = (
-            f"Current worker ({worker.pid}) exited with {describe(status)}{excuse and f', {excuse}'}: "
-            f"{lost} session{'' if lost == 1 else 's'} lost. Starting another."
-        )
+        text += f"{excuse and f', {excuse}'}: {lost} session{'' if lost == 1 else 's'} lost."
+        self._alert(text if self._crew.is_leaving else f"{text} Starting another.")
+
+    def _alert(self, text: str) -> None:
         self._console.alert(text)
         self._journal.say(_ALERT, text)
-
-    def _mention_exit(self, worker: Worker, status: int) -> None:
-        if self._orders.master_worker:
-            self._console.warn(f"Current worker ({worker.pid}) exited with {describe(status)}")
 
     # --- servers --------------------------------------------------------------------------------------------------
 
@@ -242,7 +249,11 @@ class Supervisor:
         while True:
             number = await self._signals.get()
             self._console.trace(f"signal {number.name}")
-            self._ORDERS[number](self, number)
+            try:
+                self._ORDERS[number](self, number)
+            except Exception as error:
+                # A supervisor that obeys no signal any more could only be killed.
+                self._alert(f"internal error: {error!r}")
 
     def _on_soft_stop(self, _number: signal.Signals) -> None:
         if self._orders.master_worker and self._soft_stop is None:

@@ -7,6 +7,7 @@ nothing else. Its end is seen through a pidfd, so that no SIGCHLD is needed and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -53,12 +54,8 @@ class Worker:
         self._outgoing = bytearray()
         self._deframer = Deframer()
         self._held: list[Message] | None = []
-        self._wire, theirs = socket.socketpair()
-        self._wire.setblocking(False)
-        with theirs:
-            self._process = _execute(module, theirs.fileno(), descriptors)
+        self._wire, self._process, self._pidfd = _execute(module, descriptors)
         self.pid = self._process.pid
-        self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._wire, self._readable)
         self._loop.add_reader(self._pidfd, self._ended)
 
@@ -160,7 +157,22 @@ class Worker:
             self._take(data)
 
 
-def _execute(module: str, wire: int, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+def _execute(module: str, descriptors: Sequence[int]) -> tuple[socket.socket, subprocess.Popen[bytes], int]:
+    """(our end of the wire, the process, its pidfd). Raises OSError and leaves nothing behind."""
+    with contextlib.ExitStack() as undo:
+        ours, theirs = socket.socketpair()
+        undo.callback(ours.close)
+        with theirs:
+            process = _popen(module, theirs.fileno(), descriptors)
+        undo.callback(process.wait)
+        undo.callback(process.kill)
+        pidfd = os.pidfd_open(process.pid)
+        ours.setblocking(False)
+        undo.pop_all()
+    return ours, process, pidfd
+
+
+def _popen(module: str, wire: int, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
     # -P: the current directory, which may be anybody's, is no place to import from.
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, str(wire)],
