@@ -198,7 +198,6 @@ class Bind:
     maxconn: int = 0
     backlog: int = 0
     interface: str | None = None
-    namespace: str | None = None
     transparent: bool = False
     v6only: bool = False
     v4v6: bool = False
@@ -380,7 +379,6 @@ class Server:
     init_addr: tuple[str, ...] = ("last", "libc")
     description: str = ""
     options: SocketOptions = field(default_factory=SocketOptions)
-    namespace: str | None = None
 
 
 # --- balancing ----------------------------------------------------------------------------------------------------

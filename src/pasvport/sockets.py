@@ -6,8 +6,6 @@ Options set on a listening socket are inherited by what it accepts (Linux), so n
 from __future__ import annotations
 
 import _socket
-import contextlib
-import ctypes
 import os
 import socket
 import stat
@@ -63,7 +61,7 @@ def listen(bind: Bind, port: int, proxy: Proxy, settings: Global, *, reuse: bool
     """
     if bind.endpoint.family is Family.FD:
         return _adopt(int(bind.endpoint.host))
-    sock = _socket_for(bind)
+    sock = socket.socket(address_family(bind.endpoint), socket.SOCK_STREAM)
     try:
         if sock.family == socket.AF_UNIX:
             _bind_unix(sock, bind)
@@ -76,18 +74,6 @@ def listen(bind: Bind, port: int, proxy: Proxy, settings: Global, *, reuse: bool
         sock.close()
         raise ResourceError(f"cannot bind socket ({error.strerror})") from error
     return sock
-
-
-def _socket_for(bind: Bind) -> socket.socket:
-    family = address_family(bind.endpoint)
-    if bind.namespace is None:
-        return socket.socket(family, socket.SOCK_STREAM)
-    with contextlib.closing(NetworkNamespace(bind.namespace)) as namespace:
-        try:
-            with namespace:
-                return socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:
-            raise ResourceError(f"cannot enter namespace '{bind.namespace}' ({error.strerror})") from error
 
 
 def _backlog(bind: Bind, proxy: Proxy, settings: Global) -> int:
@@ -285,39 +271,3 @@ def log_channel() -> tuple[socket.socket, socket.socket]:
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LOG_CHANNEL_BUFFER)
     return pair
-
-
-# --- network namespaces -------------------------------------------------------------------------------------------
-
-_CLONE_NEWNET = 0x40000000
-_NAMESPACES = Path("/var/run/netns")
-
-
-class NetworkNamespace:
-    """A named network namespace (`ip netns add NAME`) to create sockets in: `with namespace: socket(...)`.
-
-    A socket belongs to the namespace of the thread that creates it, for ever. Entering needs CAP_SYS_ADMIN.
-    Both descriptors are opened once, so that a later chroot does not matter.
-    """
-
-    def __init__(self, name: str) -> None:
-        try:
-            self._ours = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            self._theirs = os.open(_NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise ResourceError(f"cannot open namespace '{name}' ({error.strerror})") from error
-        self._libc = ctypes.CDLL(None, use_errno=True)
-
-    def __enter__(self) -> None:
-        if self._libc.setns(self._theirs, _CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "setns")
-
-    def __exit__(self, *_: object) -> None:
-        if self._libc.setns(self._ours, _CLONE_NEWNET):
-            # Nothing that this process does from here on would happen where it should.
-            raise SystemExit("cannot return to the own network namespace")
-
-    def close(self) -> None:
-        """Close both descriptors."""
-        os.close(self._ours)
-        os.close(self._theirs)

@@ -82,7 +82,6 @@ class LiveServer:
         "family",
         "index",
         "model",
-        "namespace",
         "observed",
         "ports",
         "queue",
@@ -103,7 +102,6 @@ class LiveServer:
         self.source: Source | None = model.source or proxy.source
         self.ports: deque[int] | None = None
         """Source ports of a `source ADDR:LO-HI` that this worker may use and does not."""
-        self.namespace = sockets.NetworkNamespace(model.namespace) if model.namespace is not None else None
         self.observed = model.check.observe is ObserveMode.LAYER4
         self.errors = 0
 

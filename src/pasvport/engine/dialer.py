@@ -36,11 +36,7 @@ class Caller(Protocol):
 
 def dial(session: Caller, server: LiveServer) -> int:
     """A descriptor that is connecting to `server`. Raises OSError when the attempt ended before it began."""
-    if server.namespace is None:
-        sock = sockets.outgoing(server.family)
-    else:
-        with server.namespace:
-            sock = sockets.outgoing(server.family)
+    sock = sockets.outgoing(server.family)
     try:
         _prepare(sock, session, server)
         code = sock.connect_ex(_target(session, server))

@@ -12,31 +12,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from pasvport.errors import ConfigError
 from pasvport.model import Expression, KeyType, StickTable
-from pasvport.stick.samples import Kind, Sample, Value, compile_expression
+from pasvport.stick.samples import Endpoints, Kind, Sample, Value, compile_expression
 
 _MAPPED = bytes(10) + b"\xff\xff"
 _LONGEST_ADDRESS = 45
 
 
-class Endpoints(Protocol):
-    """The two ends of a client connection: packed addresses (4 or 16 bytes, empty when not IP) and ports."""
-
-    @property
-    def source(self) -> bytes: ...
-
-    @property
-    def source_port(self) -> int: ...
-
-    @property
-    def destination(self) -> bytes: ...
-
-    @property
-    def destination_port(self) -> int: ...
-
+__all__ = ["Endpoints", "Key", "compile_key", "compile_sample", "is_source_bound"]
 
 Key = Callable[[Endpoints], bytes | None]
 

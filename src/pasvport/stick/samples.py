@@ -11,13 +11,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pasvport.errors import ConfigError
 from pasvport.model import Converter, Expression
 
-if TYPE_CHECKING:
-    from pasvport.stick.keys import Endpoints
+
+class Endpoints(Protocol):
+    """The two ends of a client connection: packed addresses (4 or 16 bytes, empty when not IP) and ports."""
+
+    @property
+    def source(self) -> bytes: ...
+
+    @property
+    def source_port(self) -> int: ...
+
+    @property
+    def destination(self) -> bytes: ...
+
+    @property
+    def destination_port(self) -> int: ...
 
 
 class Kind(Enum):
@@ -35,7 +48,7 @@ class Kind(Enum):
 
 
 Value = bytes | int
-Sample = Callable[["Endpoints"], Value | None]
+Sample = Callable[[Endpoints], Value | None]
 Step = Callable[[Value], Value | None]
 
 
