@@ -69,7 +69,11 @@ class ProcessCells(_Cells):
     fd_exhausted: int
     strangers_refused: int
     conn_rate_tick: int
+    conn_rate_cur: int
+    conn_rate_prev: int
     sess_rate_tick: int
+    sess_rate_cur: int
+    sess_rate_prev: int
 
 
 class FrontendCells(_Cells):
@@ -88,6 +92,8 @@ class FrontendCells(_Cells):
     cli_abrt: int
     srv_abrt: int
     sess_rate_tick: int
+    sess_rate_cur: int
+    sess_rate_prev: int
 
 
 class ListenerCells(_Cells):

@@ -33,7 +33,7 @@ class LiveListener:
         self._sock = sock
         self._descriptor = sock.fileno()
         self._events = _SHARED if family in (Family.UNIX, Family.ABNS, Family.FD) else _ACCEPTABLE
-        self._unix = family in (Family.UNIX, Family.ABNS)
+        self._is_unix = family in (Family.UNIX, Family.ABNS)
         self._listening = False
         self._wanted = False
 
@@ -134,7 +134,7 @@ class LiveListener:
     def _welcome(self, client: int, address: tuple[str, int] | str | bytes) -> None:
         """Count the connection and begin its session."""
         os.set_blocking(client, False)
-        host, port = ("unix", self._unix_label()) if self._unix else (address[0], address[1])
+        host, port = ("unix", self._unix_label()) if self._is_unix else (address[0], address[1])
         assert isinstance(host, str)
         if host.startswith("::ffff:"):
             host = unmapped(host)
