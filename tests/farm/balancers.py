@@ -65,8 +65,12 @@ class Balancer:
         return self.log.read_text(errors="replace")
 
     def descriptors(self) -> dict[int, int]:
-        """Descriptors of every worker."""
-        return {pid: descriptors(pid) for pid in self.workers()}
+        """Descriptors of every worker, pipes left out: those are pooled, and bounded by the pool."""
+        return {pid: descriptors(pid)[0] for pid in self.workers()}
+
+    def pipes(self) -> dict[int, int]:
+        """Pipe ends of every worker."""
+        return {pid: descriptors(pid)[1] for pid in self.workers()}
 
     def stop(self) -> list[str]:
         """End it. The children that did not end with it (they are killed)."""

@@ -40,9 +40,15 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def descriptors(pid: int) -> int:
-    """How many descriptors that process holds."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+def descriptors(pid: int) -> tuple[int, int]:
+    """How many descriptors that process holds: those that are no pipes, and pipe ends."""
+    others = pipes = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            is_pipe = str(entry.readlink()).startswith("pipe:")
+            pipes += is_pipe
+            others += not is_pipe
+    return others, pipes
 
 
 def describe(pid: int) -> str:
