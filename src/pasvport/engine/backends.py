@@ -131,6 +131,8 @@ class LiveBackend:
             if descriptor is not None:
                 server.slot = SlotWaiter(plant.loop, descriptor)
         self.rules = [self._rule(part, tables) for part in _merged(proxy.stick_rules)]
+        self.learns_what_it_matches = len(self.rules) == 1 and self.rules[0].matches and self.rules[0].stores
+        """`stick on` and nothing else: whoever was sent to a server by the table has nothing to teach it."""
         self.queue: deque[Waiting] = deque()
         self.bucket: int | None = None
         self.pool = Pool(

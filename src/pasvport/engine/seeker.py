@@ -199,7 +199,7 @@ class Seeker(Relay):
         backend.pool.took(server.index)
         if not self.taken_at:
             self.taken_at = plant.loop.now
-        if backend.rules:
+        if backend.rules and not (self.direct and backend.learns_what_it_matches):
             backend.learn(self, server)
         self.dial()
 

@@ -153,11 +153,11 @@ class Session(Connector):
             server.model.name if server is not None else NO_SERVER,
         )
         if taken:
-            record.queue_time = _milliseconds(accepted, taken)
+            record.queue_time = int((taken - accepted) * 1000 + 0.5)
         if connected:
-            record.connect_time = _milliseconds(taken, connected)
-            record.data_time = _milliseconds(connected, now)
-        record.total_time = _milliseconds(accepted, now)
+            record.connect_time = int((connected - taken) * 1000 + 0.5)
+            record.data_time = int((now - connected) * 1000 + 0.5)
+        record.total_time = int((now - accepted) * 1000 + 0.5)
         record.bytes_in, record.bytes_out = self.bytes_in, self.bytes_out
         record.culprit, record.stage = culprit, stage
         record.process_connections = total(plant.process.cur)
