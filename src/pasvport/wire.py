@@ -12,6 +12,8 @@ import pickle
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
 from pasvport import address, model, record
 from pasvport.errors import WireError
@@ -168,6 +170,16 @@ Message = (
 _MODULES = {"pasvport.model": model, "pasvport.record": record, "pasvport.address": address}
 
 
+class _Pickler(pickle.Pickler):
+    """Writes a member of an enumeration as its class and value.
+
+    Python 3.11.0 to 3.11.3 (Debian 12 has 3.11.2) would write a call of `getattr`, which the reader rightly refuses.
+    """
+
+    def reducer_override(self, value: object) -> Any:
+        return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
+
+
 class _Unpickler(pickle.Unpickler):
     """Builds values of our own value modules and of this one, nothing else."""
 
@@ -203,7 +215,9 @@ _MESSAGES: dict[str, type] = {
 
 def encode(message: Message) -> bytes:
     """One framed message."""
-    body = pickle.dumps(message, protocol=5)
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=5).dump(message)
+    body = buffer.getvalue()
     return _HEAD.pack(len(body)) + body
 
 

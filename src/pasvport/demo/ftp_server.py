@@ -1,0 +1,80 @@
+"""One embedded FTP server: `python -m pasvport.demo.ftp_server JSON` is the child, `FtpServer` its owner."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pasvport.demo.child import Child
+
+WHOAMI = "whoami.txt"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a server is to be. `advertise` is the address its 227 replies name: the balancer's."""
+
+    name: str
+    host: str
+    port: int
+    advertise: str
+    low: int
+    high: int
+    home: str
+    user: str
+    password: str
+
+
+class FtpServer:
+    """A pyftpdlib server in a process of its own, with a home that holds `whoami.txt`."""
+
+    def __init__(self, wish: Wish, log: Path) -> None:
+        self.wish = wish
+        self._log = log
+        self._child: Child | None = None
+        home = Path(wish.home)
+        home.mkdir(parents=True)
+        (home / WHOAMI).write_text(wish.name)
+
+    @property
+    def name(self) -> str:
+        return self.wish.name
+
+    def start(self) -> None:
+        """Run it and return once it listens. Raises ChildError with its log when it cannot."""
+        words = [sys.executable, "-m", "pasvport.demo.ftp_server", json.dumps(asdict(self.wish))]
+        self._child = Child(self.name, words, self._log)
+        self._child.until_ready()
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+
+
+def serve(wish: Wish) -> None:
+    """The child: tell the owner once the port is open, and serve until killed."""
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.servers import FTPServer
+
+    authorizer = DummyAuthorizer()
+    authorizer.add_user(wish.user, wish.password, wish.home, perm="elradfmwMT")
+    settings = {
+        "authorizer": authorizer,
+        "banner": wish.name,
+        "masquerade_address": wish.advertise,
+        "passive_ports": range(wish.low, wish.high + 1),
+    }
+    server = FTPServer((wish.host, wish.port), type("DemoHandler", (FTPHandler,), settings))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as owner:
+        owner.sendto(b"READY=1", "\0" + os.environ["NOTIFY_SOCKET"][1:])
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(Wish(**json.loads(sys.argv[1])))

@@ -1,0 +1,113 @@
+"""The demonstration: holds, says so in its status, and leaves nothing behind however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from farm.waiting import until
+from pasvport.demo.site import configuration
+from pasvport.demo.visits import Visit, client_addresses
+
+
+class Demo:
+    """`pasvport demo` as a child, with a temporary directory of its own."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.output = folder / "output"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "pasvport", "demo", *words],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"TMPDIR": str(self.temporary)},
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def until_said(self, part: str) -> None:
+        until(lambda: part in self.said() or self.process.poll() is not None, f"{part!r} from the demonstration", 60)
+        assert part in self.said(), self.said()
+
+    def end(self) -> int:
+        status = self.process.wait(60)
+        assert list(self.temporary.iterdir()) == []
+        return status
+
+
+@pytest.mark.slow
+def test_once(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--once", "--clients", "9")
+    assert demo.end() == 0, demo.said()
+    assert "NO" not in demo.said()
+    assert "returned server takes new clients" in demo.said()
+    assert max(map(len, demo.said().splitlines())) <= 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_stays_until_told_to_end(tmp_path: Path, which: signal.Signals) -> None:
+    demo = Demo(tmp_path, "--clients", "2", "--servers", "2")
+    demo.until_said("Ctrl-C ends it.")
+    demo.process.send_signal(which)
+    assert demo.end() == 0, demo.said()
+
+
+@pytest.mark.parametrize("moment", ["configuration moved", "Who landed where"])
+def test_interrupted_on_the_way(tmp_path: Path, moment: str) -> None:
+    demo = Demo(tmp_path, "--clients", "2", "--servers", "2")
+    demo.until_said(moment)
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.end() == 130, demo.said()
+
+
+def test_unusable_arguments(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--servers", "1")
+    assert demo.end() == 2
+    assert "expected 2 to 20" in demo.said()
+
+
+@pytest.mark.parametrize(
+    "visit",
+    [
+        Visit("127.0.0.1", "a", "b", listed=True, intact=True),
+        Visit("127.0.0.1", "a", "a", listed=False, intact=True),
+        Visit("127.0.0.1", "a", "a", listed=True, intact=False),
+        Visit("127.0.0.1", "a", "a", listed=True, intact=True, error="421"),
+    ],
+)
+def test_one_flaw_is_enough(visit: Visit) -> None:
+    assert not visit.held
+
+
+def test_client_addresses_differ() -> None:
+    some = [*client_addresses(500), *client_addresses(500, offset=500)]
+    assert len(set(some)) == 1000
+
+
+def test_the_configuration_is_the_pages() -> None:
+    text = configuration("192.168.0.100", 21, [("ftp-server1", "192.168.1.10")], "127.0.0.1:514")
+    page = """\
+frontend ftp_fe
+    mode tcp
+    option tcplog
+    log global
+    bind 192.168.0.100:21 name ftp-control
+    bind 192.168.0.100:50000-50010 name ftp-data
+    default_backend ftp_servers
+
+backend ftp_servers
+    mode tcp
+    balance leastconn
+    stick-table type ip size 100k expire 1h
+    stick on src
+    server ftp-server1 192.168.1.10 check port 21"""
+    assert page in text
