@@ -13,7 +13,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from pasvport import address, model, record
 from pasvport.errors import WireError
@@ -176,7 +175,7 @@ class _Pickler(pickle.Pickler):
     Python 3.11.0 to 3.11.3 (Debian 12 has 3.11.2) would write a call of `getattr`, which the reader rightly refuses.
     """
 
-    def reducer_override(self, value: object) -> Any:
+    def reducer_override(self, value: object) -> tuple[type[Enum], tuple[object]]:
         return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
 
 
