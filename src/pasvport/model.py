@@ -521,6 +521,8 @@ class Global:
     """
 
     maxconn: int = 0
+    maxconn_derived: bool = False
+    """Start-up filled `maxconn` in from the descriptor limit; nobody asked for it."""
     nbthread: int = 0
     ulimit_n: int = 0
     fd_hard_limit: int = 0
@@ -551,6 +553,8 @@ class Global:
     maxaccept: int = 0
     pipesize: int = 0
     nosplice: bool = False
+    port_range: str = "auto"
+    """`tune.port-range`: `sk_lookup`, `bind`, or `auto` until start-up has decided."""
     noreuseport: bool = False
     localpeer: str = ""
     client_receive_buffer: int = 0

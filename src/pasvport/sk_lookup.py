@@ -123,10 +123,12 @@ class PortRanges:
 
     def __init__(self, ranges: Sequence[Steered]) -> None:
         self._descriptors: list[int] = []
+        self._ranges = tuple(ranges)
         try:
-            socket_map = self._keep(_bpf(_MAP_CREATE, struct.pack("=5I", _SOCKMAP, 4, 8, max(1, len(ranges)), 0)))
-            for number, steered in enumerate(ranges):
-                _put(socket_map, number, steered.anchor.fileno())
+            self._map = socket_map = self._keep(
+                _bpf(_MAP_CREATE, struct.pack("=5I", _SOCKMAP, 4, 8, max(1, len(ranges)), 0))
+            )
+            self._put_anchors()
             loaded = self._keep(_load(program(ranges, socket_map)))
             namespace = self._keep(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
             self._keep(_bpf(_LINK_CREATE, struct.pack("=4I", loaded, namespace, _SK_LOOKUP_ATTACH, 0)))
@@ -138,6 +140,17 @@ class PortRanges:
         os.set_inheritable(descriptor, False)
         self._descriptors.append(descriptor)
         return descriptor
+
+    def _put_anchors(self) -> None:
+        for number, steered in enumerate(self._ranges):
+            _put(self._map, number, steered.anchor.fileno())
+
+    def listen_again(self) -> None:
+        """After a pause: the kernel forgot the anchors when they stopped listening. Raises ResourceError."""
+        try:
+            self._put_anchors()
+        except OSError as error:
+            raise ResourceError(f"port ranges on one socket refused by the kernel: {error.strerror}") from error
 
     def close(self) -> None:
         """Detach: the ports of the ranges, anchors aside, belong to nobody again."""

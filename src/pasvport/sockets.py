@@ -76,6 +76,16 @@ def listen(bind: Bind, port: int, proxy: Proxy, settings: Global, *, reuse: bool
     return sock
 
 
+def try_bind(bind: Bind, port: int, proxy: Proxy, settings: Global) -> None:
+    """Bind a port as `listen` would and let it go again. Raises ResourceError when somebody else has it."""
+    with socket.socket(address_family(bind.endpoint), socket.SOCK_STREAM) as sock:
+        try:
+            _prepare(sock, bind, proxy, settings, reuse=True)
+            sock.bind(sockaddr(bind.endpoint, port))
+        except OSError as error:
+            raise ResourceError(f"cannot bind socket ({error.strerror})") from error
+
+
 def _backlog(bind: Bind, proxy: Proxy, settings: Global) -> int:
     # HAProxy's order: the bind's own, else the larger of the limits; the kernel clips to net.core.somaxconn.
     chosen = bind.backlog or proxy.maxconn or bind.maxconn or settings.maxconn or _DEFAULT_BACKLOG

@@ -96,6 +96,7 @@ GLOBALS = [
     ("tune.bufsize 20001", "bufsize", 20_016),
     ("tune.maxaccept 8", "maxaccept", 8),
     ("tune.pipesize 65536", "pipesize", 65_536),
+    ("tune.port-range sk_lookup", "port_range", "sk_lookup"),
     ("tune.rcvbuf.client 1", "client_receive_buffer", 1),
     ("tune.rcvbuf.server 2", "server_receive_buffer", 2),
     ("tune.sndbuf.client 3", "client_send_buffer", 3),

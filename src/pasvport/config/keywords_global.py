@@ -185,6 +185,16 @@ def _bufsize(cursor: Cursor, draft: GlobalDraft) -> None:
     draft.values["bufsize"] = value
 
 
+_PORT_RANGES = ("sk_lookup", "bind", "auto")
+
+
+def _port_range(cursor: Cursor, draft: GlobalDraft) -> None:
+    word = cursor.argument(f"'tune.port-range' expects one of {', '.join(_PORT_RANGES)}.")
+    if word.text not in _PORT_RANGES:
+        raise LineError(f"'tune.port-range' expects one of {', '.join(_PORT_RANGES)} (got '{word}').", word)
+    draft.values["port_range"] = word.text
+
+
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +307,14 @@ _TUNING: tuple[Keyword[GlobalDraft], ...] = (
     _row("tune.bufsize", "<bytes>", "Buffer of one direction; bounds a check's answer.", _bufsize, default="16384"),
     _row("tune.maxaccept", "<number>", "Connections accepted at a time.", _number("maxaccept", once=True), "P2"),
     _row("tune.pipesize", "<bytes>", "Size of the kernel pipes for splicing.", _number("pipesize"), "P3", "1 MiB"),
+    _row(
+        "tune.port-range",
+        "sk_lookup|bind|auto",
+        "How a range of ports is listened on: one socket per worker and a BPF program, or a socket per port. "
+        "`auto` takes the program for ranges of 64 ports and more where the kernel lets it. Not HAProxy's.",
+        _port_range,
+        default="auto",
+    ),
     _row(
         "tune.rcvbuf.client",
         "<bytes>",

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pasvport.control.ports import addresses
+from pasvport.config.fullconn import fill_fullconn
+from pasvport.control.ports import openings
 from pasvport.errors import ResourceError
 from pasvport.model import Config, Global
 
@@ -56,7 +57,7 @@ def limits(config: Config, *, cpus: int, soft: int, hard: int) -> Limits:
     descriptor limit, two for each connection."""
     settings = config.settings
     workers = settings.nbthread or min(cpus, MOST_WORKERS)
-    ports = sum(1 for _ in addresses(config))
+    ports = sum(1 for _ in openings(config))
     allowed = settings.ulimit_n or _ceiling(settings, hard if hard > 0 else _CEILING)
     worker_base = ports + _slots(config) + _SPARE
     maxconn = settings.maxconn or max(DEFAULT_MAXCONN, (allowed - worker_base) // 2)
@@ -76,9 +77,9 @@ def _slots(config: Config) -> int:
 
 
 def with_limits(config: Config, found: Limits) -> Config:
-    """The configuration with `maxconn` and `nbthread` filled in."""
-    settings = replace(config.settings, maxconn=found.maxconn, nbthread=found.nbthread)
-    return replace(config, settings=settings)
+    """The configuration with `maxconn`, `nbthread`, and the `fullconn` that follows from them, filled in."""
+    settings = replace(config.settings, maxconn=found.maxconn, maxconn_derived=found.derived, nbthread=found.nbthread)
+    return fill_fullconn(replace(config, settings=settings))
 
 
 def raise_descriptors(found: Limits, *, strict: bool, warn: Callable[[str], None]) -> None:

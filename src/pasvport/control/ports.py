@@ -3,6 +3,9 @@
 For every address and port each worker has a socket of its own in one SO_REUSEPORT group, and a program in the kernel
 chooses by source address (`steering`). UNIX sockets, inherited descriptors, and everything under `noreuseport`, are
 one socket that all workers share.
+
+A range of many ports is one group on its lowest port, and a program that brings it the connections to all the others
+(`sk_lookup`, `tune.port-range`).
 """
 
 from __future__ import annotations
@@ -11,16 +14,20 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pasvport import sockets, steering
 from pasvport.address import Endpoint, Family
 from pasvport.errors import ResourceError
 from pasvport.model import Bind, Config, Proxy
+from pasvport.sk_lookup import PortRanges, Steered
 from pasvport.wire import Listener
 
+SK_LOOKUP = "sk_lookup"
+WORTH_A_PROGRAM = 64
+"""Ports from which on `auto` prefers the program; fewer are bound, as every tool that lists listeners shows."""
 _LISTEN = "0A"
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _UNSHARED = (Family.UNIX, Family.ABNS, Family.FD)
@@ -28,7 +35,10 @@ _UNSHARED = (Family.UNIX, Family.ABNS, Family.FD)
 
 @dataclass(slots=True)
 class Group:
-    """The sockets of one port of one bind, in worker order; a single one is shared by all workers."""
+    """The sockets of one port of one bind, in worker order; a single one is shared by all workers.
+
+    `port` is 0 for a whole range behind its lowest port: workers ask each connection which one was dialled.
+    """
 
     proxy: int
     bind: int
@@ -47,22 +57,48 @@ class Ports:
     groups: list[Group] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    _ranges: PortRanges | None = None
 
     @classmethod
     def bind(cls, config: Config, workers: int) -> Ports:
         """Bind everything; failures are collected, all of them, and nothing is raised."""
         ports = cls()
-        for proxy, number, bind, port in addresses(config):
+        steered: list[Steered] = []
+        taken = _taken() if config.settings.port_range == SK_LOOKUP else set()
+        for opening in openings(config):
+            if opening.ranged and not ports._has_range_free(config, opening, taken):
+                continue
             try:
-                members = ports._group(config, proxy, bind, port, workers)
+                members = ports._group(config, opening, workers)
             except ResourceError as error:
-                place = f"Binding [{bind.origin}] for {capability(proxy)} {proxy.name}"
-                ports.complaints.append(f"{place}: {error} for [{shown(bind.endpoint, port)}]")
-            else:
-                ports.groups.append(Group(proxy.index, number, port, members))
+                ports.complaints.append(opening.complaint(str(error)))
+                continue
+            ports.groups.append(Group(opening.proxy.index, opening.number, opening.told_port, members))
+            if opening.ranged:
+                steered.append(Steered(_literal(opening.bind), opening.bind.ports, members[0]))
+        if steered and not ports.complaints:
+            ports._attach(steered)
         return ports
 
-    def _group(self, config: Config, proxy: Proxy, bind: Bind, port: int, workers: int) -> list[socket.socket]:
+    def _has_range_free(self, config: Config, opening: Opening, taken: set[int]) -> bool:
+        """The program would take connections from whoever listens on a port of the range; binding it would fail."""
+        before = len(self.complaints)
+        for port in range(opening.bind.ports.low + 1, opening.bind.ports.high + 1):
+            if port in taken:
+                try:
+                    sockets.try_bind(opening.bind, port, opening.proxy, config.settings)
+                except ResourceError as error:
+                    self.complaints.append(opening.complaint(str(error), port))
+        return len(self.complaints) == before
+
+    def _attach(self, steered: list[Steered]) -> None:
+        try:
+            self._ranges = PortRanges(steered)
+        except ResourceError as error:
+            self.complaints.append(str(error))
+
+    def _group(self, config: Config, opening: Opening, workers: int) -> list[socket.socket]:
+        bind, port, proxy = opening.bind, opening.port, opening.proxy
         reuse = bind.endpoint.family not in _UNSHARED and not config.settings.noreuseport
         members: list[socket.socket] = []
         try:
@@ -91,6 +127,9 @@ class Ports:
 
     def close(self) -> None:
         """Stop listening: what no worker has open any more is refused from now on."""
+        if self._ranges is not None:
+            self._ranges.close()
+            self._ranges = None
         for group in self.groups:
             _close(group.members)
         self.groups.clear()
@@ -116,6 +155,11 @@ class Ports:
                 continue
             if len(group.members) > 1:
                 self._steer(group.members)
+        if self._ranges is not None:
+            try:
+                self._ranges.listen_again()
+            except ResourceError:
+                lost.extend(group for group in self.groups if not group.port and _is_tcp(group.members[0]))
         return lost
 
     def served_elsewhere(self) -> bool:
@@ -166,14 +210,69 @@ def _is_any(host: str) -> bool:
     return not host.strip("0")
 
 
-def addresses(config: Config) -> Iterator[tuple[Proxy, int, Bind, int]]:
-    """(proxy, number of the bind, bind, port) of all that shall be bound."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One thing to listen on: a port of a bind, or with `ranged` its whole range, by its lowest `port`."""
+
+    proxy: Proxy
+    number: int
+    bind: Bind
+    port: int
+    ranged: bool = False
+
+    @property
+    def told_port(self) -> int:
+        """What workers are told: 0 for a range."""
+        return 0 if self.ranged else self.port
+
+    def complaint(self, error: str, port: int | None = None) -> str:
+        """HAProxy's words for what could not be bound."""
+        place = f"Binding [{self.bind.origin}] for {capability(self.proxy)} {self.proxy.name}"
+        return f"{place}: {error} for [{shown(self.bind.endpoint, self.port if port is None else port)}]"
+
+
+def openings(config: Config) -> Iterator[Opening]:
+    """All that shall be listened on, in the order of the text."""
     for proxy in config.proxies:
         if proxy.disabled or not proxy.is_frontend:
             continue
         for number, bind in enumerate(proxy.binds):
+            if config.settings.port_range == SK_LOOKUP and _can_be_steered(config, bind):
+                yield Opening(proxy, number, bind, bind.ports.low, ranged=True)
+                continue
             for port in range(bind.ports.low, bind.ports.high + 1):
-                yield proxy, number, bind, port
+                yield Opening(proxy, number, bind, port)
+
+
+def settle_port_range(config: Config, remark: Callable[[str], None]) -> Config:
+    """Decide `tune.port-range auto`: the program for large ranges where the kernel takes it, else a socket a port."""
+    if config.settings.port_range != "auto":
+        return config
+    ranges = [bind for proxy in config.proxies for bind in proxy.binds if _can_be_steered(config, bind)]
+    decided = "bind"
+    if any(len(bind.ports) >= WORTH_A_PROGRAM for bind in ranges):
+        try:
+            PortRanges([]).close()
+            decided = SK_LOOKUP
+        except ResourceError as error:
+            count = sum(len(bind.ports) for bind in ranges)
+            remark(f"{error}; the {count} ports of ranges are bound one by one, a descriptor each in every worker")
+    return replace(config, settings=replace(config.settings, port_range=decided))
+
+
+def _can_be_steered(config: Config, bind: Bind) -> bool:
+    plain = bind.endpoint.family in (Family.IPV4, Family.IPV6) and bind.interface is None and not bind.transparent
+    # A dual-stack socket would need the program twice, and a shared one has no group to be a member of.
+    return plain and len(bind.ports) > 1 and not bind.v4v6 and not config.settings.noreuseport
+
+
+def _literal(bind: Bind) -> str:
+    return "0.0.0.0" if bind.endpoint.host in ("", "*") else bind.endpoint.host
+
+
+def _taken() -> set[int]:
+    """Ports that somebody listens on, on whatever address."""
+    return {int(port, 16) for (_, port), _ in _listening()}
 
 
 def capability(proxy: Proxy) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from pasvport.control import host
 from pasvport.control.console import Console
-from pasvport.control.ports import Ports
+from pasvport.control.ports import Ports, settle_port_range
 from pasvport.control.supervisor import Orders, Supervisor
 from pasvport.control.workers import WORKER_MODULE
 from pasvport.errors import ResourceError
@@ -66,6 +66,7 @@ def serve(config: Config, launch: Launch, console: Console) -> int:
 
 def _prepare(config: Config, launch: Launch, console: Console) -> Config:
     """Limits found and set. Raises ResourceError."""
+    config = settle_port_range(config, console.notice)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = host.limits(config, cpus=host.processors(), soft=soft, hard=hard)
     if launch.verbose:

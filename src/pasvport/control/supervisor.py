@@ -38,7 +38,7 @@ from pasvport.wire import (
     Start,
 )
 
-_ALERT, _WARNING, _NOTICE = 1, 4, 5
+_ALERT, _ERROR, _WARNING, _NOTICE = 1, 3, 4, 5
 _LOOKOUT = 0.25
 """Seconds between looks for a successor during a soft stop."""
 _FAREWELL_AFTER_HARD_STOP = 1.0
@@ -81,7 +81,9 @@ class Supervisor:
         self._is_paused = False
         self._tally = Tally(config, self._settings.nbthread)
         self._figures = report.Figures(self._tally)
-        self._slots = slots.create(config, process_maxconn=self._settings.maxconn)
+        # A limit derived from descriptors needs no slots: each worker pauses by itself when it has none left.
+        process_maxconn = 0 if self._settings.maxconn_derived else self._settings.maxconn
+        self._slots = slots.create(config, process_maxconn=process_maxconn)
         self._journal = Journal(
             config,
             process_id=os.getpid(),
@@ -158,7 +160,14 @@ class Supervisor:
                 start = self._briefing(number, theirs.fileno())
                 descriptors = {listener.descriptor for listener in start.listeners}
                 inherited = [*descriptors, start.counters, start.logs, *self._slots.values()]
-                worker = Worker(number, inherited, received=received, left=left, module=self._orders.worker_module)
+                worker = Worker(
+                    number,
+                    inherited,
+                    received=received,
+                    left=left,
+                    complained=self._complained,
+                    module=self._orders.worker_module,
+                )
         except OSError:
             ours.close()
             raise
@@ -194,6 +203,11 @@ class Supervisor:
         elif isinstance(message, Notice):
             self._console.at_level(message.level, message.text)
             self._journal.say(message.level, message.text)
+
+    def _complained(self, worker: Worker, line: str) -> None:
+        text = f"worker {worker.number} ({worker.pid}): {line}"
+        self._console.alert(text)
+        self._journal.say(_ERROR, text)
 
     def _worker_ended(self, worker: Worker, status: int) -> None:
         held = slots.held(self._tally.column(worker.number), self._tally.layout, self._config)

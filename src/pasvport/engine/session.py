@@ -178,7 +178,7 @@ class Session(Connector):
         needs, server = self.doorway.frontend.log_needs, self.pick
         if "frontend_address" in needs:
             record.frontend_address = self.doorway.address or local_address(self.client)[0]
-        if "frontend_port" in needs:
+        if "frontend_port" in needs and not self.doorway.port:
             record.frontend_port = str(self.destination_port)
         if server is not None and not isinstance(server.address, str | bytes):
             record.server_address = server.address[0]
