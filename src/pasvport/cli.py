@@ -22,12 +22,12 @@ import pasvport
 from pasvport import steering
 from pasvport.command_line import CommandLine, UsageError, parse, read_files, usage
 from pasvport.config.compiler import Outcome, load
-from pasvport.config.diagnostics import Diagnostics
+from pasvport.config.diagnostics import Diagnostics, Form, Severity
 from pasvport.config.directives import LANGUAGE_VERSION, Build, evaluate_argument
 from pasvport.config.world import World
 from pasvport.control import host
 from pasvport.control.console import Console
-from pasvport.control.resolve import resolve
+from pasvport.control.resolve import UNRESOLVED_SERVERS, resolve
 from pasvport.control.start import Launch, serve
 from pasvport.errors import ConfigError, ResourceError
 from pasvport.logformat import compile_format
@@ -125,11 +125,23 @@ def _check_or_serve(command: CommandLine, console: Console, texts: list[tuple[st
 
 
 def _resolved(outcome: Outcome, command: CommandLine) -> Config | None:
-    """The configuration with every name looked up; None when something is wrong."""
-    if outcome.config is None or outcome.diagnostics.has_alerts:
-        return None
-    config = resolve(outcome.config, outcome.diagnostics, ignore_failures=command.ignore_failures)
-    return None if outcome.diagnostics.has_alerts else config
+    """The configuration with every name looked up; None when something is wrong, which then has HAProxy's ending."""
+    found, config = outcome.diagnostics, outcome.config
+    if config is not None:
+        config = resolve(config, found, ignore_failures=command.ignore_failures)
+    if not found.has_alerts:
+        return config
+    if found.found[-1].text != UNRESOLVED_SERVERS:
+        _summarise(found)
+    return None
+
+
+def _summarise(found: Diagnostics) -> None:
+    """Which files are wrong, and that the whole is refused."""
+    blamed = (entry for entry in found.found if entry.severity is Severity.ALERT and entry.fatal)
+    for file in dict.fromkeys(entry.origin.file for entry in blamed if entry.origin and entry.form is not Form.OBJECT):
+        found.summarise_file(file, 0)
+    found.summarise()
 
 
 def _is_forbidden(diagnostics: Diagnostics, config: Config | None, command: CommandLine) -> bool:

@@ -20,6 +20,9 @@ from pasvport.model import Bind, Config, LogTarget, Origin, Proxy, Server, Sourc
 PATIENCE = 30.0
 """Seconds for all look-ups together."""
 
+UNRESOLVED_SERVERS = "Failed to initialize server(s) addr."
+"""HAProxy's last words when servers stay without address: nothing else is said after them."""
+
 Name = tuple[str, Family | None]
 """(host name, the family asked for by ipv4@ or ipv6@)."""
 
@@ -103,20 +106,13 @@ def resolve(
     targets = tuple(_target(book, target) for target in config.settings.log_targets)
     settings = replace(config.settings, log_targets=targets)
     proxies = tuple(_proxy(book, proxy) for proxy in config.proxies)
-    _summarise(diagnostics, before)
+    if any(_is_server_alert(entry) for entry in diagnostics.found[before:]):
+        diagnostics.alert(None, UNRESOLVED_SERVERS)
     return replace(config, settings=settings, proxies=proxies)
 
 
-def _summarise(diagnostics: Diagnostics, since: int) -> None:
-    """HAProxy resolves most addresses while it reads the files, and those of servers afterwards: two endings."""
-    alerts = [entry for entry in diagnostics.found[since:] if entry.severity is Severity.ALERT]
-    wrong = dict.fromkeys(entry.origin.file for entry in alerts if entry.origin and entry.form is Form.KEYWORD)
-    for file in wrong:
-        diagnostics.summarise_file(file, since)
-    if wrong:
-        diagnostics.summarise()
-    elif alerts:
-        diagnostics.alert(None, "Failed to initialize server(s) addr.")
+def _is_server_alert(entry: Diagnostic) -> bool:
+    return entry.severity is Severity.ALERT and entry.form is Form.OBJECT
 
 
 def _name(endpoint: Endpoint) -> Name:

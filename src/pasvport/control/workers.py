@@ -24,16 +24,21 @@ WORKER_MODULE = "pasvport.engine.worker"
 _CHUNK = 1 << 20
 _LARGEST_BACKLOG = 64 << 20
 """Bytes that may wait for a worker that does not read its wire; past that it is taken for dead and killed."""
+_LONGEST_COMPLAINT = 64 << 10
+"""Bytes of stderr looked at together; what a worker writes faster than that is cut."""
 _LEAVING = 2.0
 """Seconds that a worker which closed its wire may still take to exit."""
 
 Received = Callable[["Worker", Message], None]
 Left = Callable[["Worker", int], None]
+Complained = Callable[["Worker", str], None]
 
 
 class Worker:
     """A running worker. `received` gets its messages, `left` its exit status (negative: the signal), once, last of all.
 
+    `complained` gets each line it writes to stderr, which is the interpreter's word on a crash: a worker never holds
+    the terminal, so that the one of a daemon is free when the start is over.
     Needs a running event loop. Raises OSError when the process cannot be started.
     """
 
@@ -44,19 +49,25 @@ class Worker:
         *,
         received: Received,
         left: Left,
+        complained: Complained,
         module: str = WORKER_MODULE,
     ) -> None:
         self.number = number
         self._received = received
         self._left = left
+        self._complained = complained
         self._loop = asyncio.get_running_loop()
         self.born = self._loop.time()
         self._outgoing = bytearray()
         self._deframer = Deframer()
         self._held: list[Message] | None = []
+        self._complaint = bytearray()
         self._wire, self._process, self._pidfd = _execute(module, descriptors)
+        assert self._process.stderr is not None
+        self._stderr = self._process.stderr
         self.pid = self._process.pid
         self._loop.add_reader(self._wire, self._readable)
+        self._loop.add_reader(self._stderr, self._hear)
         self._loop.add_reader(self._pidfd, self._ended)
 
     @property
@@ -130,6 +141,23 @@ class Worker:
             # A worker that talks nonsense cannot be trusted with clients either.
             self.kill(signal.SIGKILL)
 
+    def _hear(self) -> bool:
+        """Take what stderr has, line by line; whether there may be more."""
+        try:
+            data = os.read(self._stderr.fileno(), _CHUNK)
+        except BlockingIOError:
+            return False
+        self._complaint += data
+        *lines, rest = bytes(self._complaint[:_LONGEST_COMPLAINT]).split(b"\n")
+        if not data:
+            self._loop.remove_reader(self._stderr)
+            lines.append(rest)
+            rest = b""
+        self._complaint[:] = rest
+        for line in filter(None, lines):
+            self._complained(self, line.decode("utf-8", "replace"))
+        return bool(data)
+
     def _release(self) -> None:
         held, self._held = self._held or [], None
         for message in held:
@@ -139,6 +167,10 @@ class Worker:
         self._loop.remove_reader(self._pidfd)
         status = self._process.wait()
         self._last_words()
+        while self._hear():
+            pass
+        self._loop.remove_reader(self._stderr)
+        self._stderr.close()
         self._loop.remove_writer(self._wire)
         self._loop.remove_reader(self._wire)
         self._wire.close()
@@ -164,10 +196,12 @@ def _execute(module: str, descriptors: Sequence[int]) -> tuple[socket.socket, su
         undo.callback(ours.close)
         with theirs:
             process = _popen(module, theirs.fileno(), descriptors)
-        undo.callback(process.wait)
+        undo.enter_context(process)
         undo.callback(process.kill)
         pidfd = os.pidfd_open(process.pid)
         ours.setblocking(False)
+        assert process.stderr is not None
+        os.set_blocking(process.stderr.fileno(), False)
         undo.pop_all()
     return ours, process, pidfd
 
@@ -178,6 +212,9 @@ def _popen(module: str, wire: int, descriptors: Sequence[int]) -> subprocess.Pop
         [sys.executable, "-P", "-m", module, str(wire)],
         pass_fds=(wire, *descriptors),
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        bufsize=0,
         # Ctrl-C is for the supervisor, who then says what to do.
         process_group=0,
         env=_environment(),

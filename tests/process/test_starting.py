@@ -1,0 +1,298 @@
+"""How a process starts, or says why it does not: ports, pid file, background, service manager, identity, limits."""
+
+import contextlib
+import os
+import pwd
+import random
+import resource
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from farm.processes import is_running
+from farm.waiting import listening, until
+from process_rig import (
+    COMMAND,
+    Running,
+    Upstream,
+    configuration,
+    connect,
+    free_ports,
+    kill,
+    session,
+    talk,
+    until_gone,
+    workers_of,
+)
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def start(folder, text, *flags, **options):
+    file = folder / "start.cfg"
+    file.write_text(text)
+    return subprocess.run([*COMMAND, "-f", str(file), *flags], capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.fixture
+def upstream():
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def port():
+    return free_ports(1)[0]
+
+
+# --- ports --------------------------------------------------------------------------------------------------------
+
+
+def test_every_port_that_cannot_be_bound_is_named_and_nothing_stays(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        first, second = one.getsockname()[1], two.getsockname()[1]
+        (free,) = free_ports(1)
+        text = configuration(first, 1, frontend=f"    bind 127.0.0.1:{free}\n")
+        text += f"listen other\n    bind 127.0.0.1:{second}\n    server s 127.0.0.1:1\n"
+        result = start(tmp_path, text)
+    assert result.returncode == 1
+    line = text.splitlines().index(f"    bind 127.0.0.1:{first}") + 1
+    name = tmp_path / "start.cfg"
+    busy = "cannot bind socket (Address already in use)"
+    assert (
+        f"[ALERT]    ({pid_of(result)}) : Binding [{name}:{line}] for frontend fe: {busy} for [127.0.0.1:{first}]\n"
+        in result.stderr
+    )
+    assert f"for proxy other: {busy} for [127.0.0.1:{second}]\n" in result.stderr
+    assert result.stderr.endswith(
+        f"({pid_of(result)}) : [pasvport.main()] Some protocols failed to start their listeners! Exiting.\n"
+    )
+    assert ("127.0.0.1", free) not in listening()
+
+
+def pid_of(result):
+    return result.stderr.partition("(")[2].partition(")")[0]
+
+
+def test_a_range_is_bound_once_for_each_worker_and_served_on_every_port(tmp_path, upstream):
+    ports = consecutive(5)
+    text = configuration(f"{ports[0]}-{ports[-1]}", upstream.port)
+    with Running(tmp_path, text) as balancer:
+        rows = Path("/proc/net/tcp").read_text()
+        assert all(rows.count(f"0100007F:{port:04X} 00000000:0000 0A") == 2 for port in ports)
+        for port in ports:
+            with session(port, upstream):
+                pass
+        assert len(balancer.workers()) == 2
+
+
+def consecutive(count):
+    """That many neighbouring free ports, below those the kernel gives to outgoing connections."""
+    while True:
+        first = random.randrange(20000, 30000)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            for port in range(first, first + count):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            return list(range(first, first + count))
+
+
+def test_a_unix_listener_is_shared_by_the_workers(tmp_path, upstream, port):
+    path = tmp_path / "front"
+    text = configuration(port, upstream.port, frontend=f"    bind {path} mode 600\n")
+    with Running(tmp_path, text), socket.socket(socket.AF_UNIX) as client:
+        assert path.stat().st_mode & 0o777 == 0o600
+        client.settimeout(10)
+        client.connect(str(path))
+        with upstream.accept() as server:
+            client.sendall(b"x")
+            assert server.recv(1) == b"x"
+
+
+def test_without_reuseport_the_workers_share_one_socket(tmp_path, upstream, port):
+    with Running(tmp_path, configuration(port, upstream.port), "-dR"):
+        assert Path("/proc/net/tcp").read_text().count(f"0100007F:{port:04X} 00000000:0000 0A") == 1
+        with session(port, upstream), session(port, upstream, "127.0.0.2"), session(port, upstream, "127.0.0.3"):
+            pass
+
+
+# --- pid file, background, service manager ------------------------------------------------------------------------
+
+
+def test_the_pid_file_names_the_supervisor(tmp_path, port):
+    with Running(tmp_path, configuration(port, 1)) as balancer:
+        assert balancer.pidfile.read_text() == f"{balancer.pid}\n"
+
+
+def test_a_pid_file_that_cannot_be_written_stops_the_start(tmp_path, port):
+    result = start(tmp_path, configuration(port, 1), "-p", "/nonexistent/pid")
+    assert result.returncode == 1
+    assert "[pasvport.main()] Cannot create pidfile /nonexistent/pid" in result.stderr
+
+
+def test_a_daemon_gives_the_prompt_back_when_it_serves(tmp_path, upstream, port):
+    pidfile = tmp_path / "pid"
+    text = configuration(port, upstream.port, settings=f"    daemon\n    pidfile {pidfile}\n")
+    result = start(tmp_path, text)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    pid = int(pidfile.read_text())
+    try:
+        with session(port, upstream):
+            pass
+        family = [pid, *workers_of(pid)]
+        assert len(family) == 3
+        assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
+        assert os.getsid(pid) not in (pid, os.getsid(0))
+    finally:
+        kill(pid, signal.SIGUSR1)
+        until_gone([pid])
+    until_gone(family)
+
+
+def test_a_daemon_that_cannot_start_says_so_where_it_was_typed(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = start(tmp_path, configuration(taken.getsockname()[1], 1), "-D")
+    assert result.returncode == 1
+    assert "cannot bind socket (Address already in use)" in result.stderr
+
+
+def test_foreground_flags_win_over_the_configuration(tmp_path, port):
+    with Running(tmp_path, configuration(port, 1, settings="    daemon\n"), "-db") as balancer:
+        assert balancer.pidfile.read_text() == f"{balancer.pid}\n"
+
+
+def test_the_service_manager_hears_when_everything_serves(tmp_path, port):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        text = configuration(port, 1)
+        with Running(tmp_path, text, "-Ws", NOTIFY_SOCKET=str(tmp_path / "notify")) as balancer:
+            told = manager.recv(4096).decode().splitlines()
+            assert told[:2] == ["READY=1", f"MAINPID={balancer.pid}"]
+            assert ("127.0.0.1", port) in listening()
+            balancer.signal(signal.SIGTERM)
+            assert balancer.ends() == 0
+            assert manager.recv(4096) == b"STOPPING=1\n"
+
+
+# --- identity -----------------------------------------------------------------------------------------------------
+
+
+@as_root
+def test_workers_drop_their_identity_and_are_confined_and_a_new_one_too(tmp_path, upstream, port):
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    nobody = pwd.getpwnam("nobody")
+    group = "nogroup" if nobody.pw_gid == 65534 else "nobody"
+    text = configuration(port, upstream.port, settings=f"    user nobody\n    group {group}\n    chroot {jail}\n")
+    with Running(tmp_path, text) as balancer:
+        for pid in balancer.workers():
+            assert identity(pid) == (nobody.pw_uid, nobody.pw_gid, [], str(jail))
+        assert identity(balancer.pid)[0] == 0
+        kill(balancer.workers()[0])
+        balancer.wait_for("Starting another")
+        for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"):
+            with session(port, upstream, source):
+                pass
+        for pid in until(lambda: len(balancer.workers()) == 2 and balancer.workers(), "another worker"):
+            assert identity(pid) == (nobody.pw_uid, nobody.pw_gid, [], str(jail))
+
+
+def identity(pid):
+    """(user, group, further groups, root directory)"""
+    rows = dict(row.split(":\t", 1) for row in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in row)
+    users, groups = set(rows["Uid"].split()), set(rows["Gid"].split())
+    assert len(users) == len(groups) == 1
+    return int(users.pop()), int(groups.pop()), rows["Groups"].split(), os.readlink(f"/proc/{pid}/root")
+
+
+@as_root
+def test_an_identity_that_cannot_be_taken_stops_the_start(tmp_path, port):
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents:
+        if parent.owner() == "root" and parent.stat().st_mode & 0o077 == 0 and parent != Path("/"):
+            parent.chmod(0o711)
+    text = configuration(port, 1, settings="    user root\n")
+    somebody = {"user": 65534, "group": 65534, "extra_groups": []}
+    try:
+        result = start(tmp_path, text, **somebody)
+    except PermissionError:
+        pytest.skip("the interpreter is not for everybody here")
+    assert result.returncode == 1
+    assert "Operation not permitted" in result.stderr
+    assert ("127.0.0.1", port) not in listening()
+
+
+# --- limits -------------------------------------------------------------------------------------------------------
+
+
+def test_more_connections_than_descriptors_stop_the_start(tmp_path, port):
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))
+
+    if os.geteuid() == 0 and can_raise_limits():
+        pytest.skip("this user may raise any limit")
+    result = start(tmp_path, configuration(port, 1, settings="    maxconn 1000\n"), preexec_fn=few)
+    assert result.returncode == 1
+    assert "[pasvport.main()] Cannot raise FD limit to " in result.stderr
+    assert ", limit is 500." in result.stderr
+
+
+def can_raise_limits():
+    bits = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("CapEff"))
+    return bool(int(bits.split()[1], 16) >> 24 & 1)
+
+
+def test_limits_that_are_not_strict_are_a_warning(tmp_path, upstream, port):
+    (hard,) = {resource.getrlimit(resource.RLIMIT_NOFILE)[1]}
+    if hard == resource.RLIM_INFINITY or can_raise_limits():
+        pytest.skip("no limit to exceed")
+    text = configuration(port, upstream.port, settings=f"    maxconn {hard}\n    no strict-limits\n")
+    with Running(tmp_path, text) as balancer, session(port, upstream):
+        assert f"[pasvport.main()] Cannot raise FD limit to {2 * hard + 66}, limit is {hard}." in balancer.messages()
+        assert f"FD limit ({hard}) too low for maxconn={hard}" in balancer.messages()
+
+
+def test_the_memory_limit_holds_for_every_process(tmp_path, upstream, port):
+    with Running(tmp_path, configuration(port, upstream.port), "-m", "512") as balancer, session(port, upstream):
+        for pid in (balancer.pid, *balancer.workers()):
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            (row,) = (row for row in limits.splitlines() if row.startswith("Max address space"))
+            assert row.split()[3] == str(512 << 20)
+
+
+def test_a_memory_limit_in_which_nothing_starts_is_refused(tmp_path, port):
+    result = start(tmp_path, configuration(port, 1), "-m", "10")
+    assert result.returncode == 1
+    assert "Cannot fix MEM limit to 10 megs" in result.stderr
+
+
+def test_the_process_limit_of_the_command_line_wins(tmp_path, upstream, port):
+    text = configuration(port, upstream.port, settings="    maxconn 100\n")
+    only_one_at_a_time(tmp_path, text, port, upstream, "-n", "1")
+
+
+def test_frontends_without_a_limit_get_that_of_the_command_line(tmp_path, upstream, port):
+    only_one_at_a_time(tmp_path, configuration(port, upstream.port), port, upstream, "-N", "1")
+
+
+def only_one_at_a_time(folder, text, port, upstream, *flags):
+    with Running(folder, text, *flags) as balancer, connect(port) as first, upstream.accept() as server:
+        talk(first, server)
+        with connect(port) as second:
+            second.sendall(b"x")
+            balancer.signal(signal.SIGHUP)
+            balancer.wait_for(r"Proxy be has .*tot\(FE\+BE\): 0\+1\.")
+            first.close()
+            server.close()
+            with upstream.accept() as next_server:
+                assert next_server.recv(1) == b"x"
+
+
+def test_debug_shows_what_the_processes_tell_each_other(tmp_path, port):
+    with Running(tmp_path, configuration(port, 1), "-d") as balancer:
+        balancer.signal(signal.SIGHUP)
+        balancer.wait_for("signal SIGHUP\n")
+        assert is_running(balancer.pid)
