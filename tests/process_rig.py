@@ -102,13 +102,13 @@ def is_cut(connection):
 class Running(Child):
     """`pasvport FLAGS -f FILE -p FILE` until every worker accepts; `messages()` is what it said."""
 
-    def __init__(self, folder, text, *flags, name="one", wait=True, **environment):
+    def __init__(self, folder, text, *flags, name="one", wait=True, command=COMMAND, **environment):
         self.file = folder / f"{name}.cfg"
         self.file.write_text(text)
         self.pidfile = folder / f"{name}.pid"
         self.pidfile.unlink(missing_ok=True)
-        command = [*COMMAND, "-p", str(self.pidfile), "-f", str(self.file), *flags]
-        super().__init__(command, folder / f"{name}.log", env={**os.environ, **environment})
+        words = [*command, "-p", str(self.pidfile), "-f", str(self.file), *flags]
+        super().__init__(words, folder / f"{name}.log", env={**os.environ, **environment})
         if wait:
             self.wait_until_serving()
 
