@@ -15,9 +15,10 @@ from farm.servers import Security
 SMALL = os.urandom(100_003)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def page(request: pytest.FixtureRequest) -> Iterator[Page]:
-    with Page("pasvport", kinds_for(request.param), request.param) as running:
+    security = request.cls.security
+    with Page("pasvport", kinds_for(security), security) as running:
         running.put("empty", b"")
         for server in running.farm.servers:
             server.put("small", server.name.encode() + SMALL)
@@ -29,49 +30,67 @@ def can_meet(security: Security, server: str, client: Client) -> bool:
     return security in client.securities and not (security.is_tls and client.needs_early_tls and server != "pyftpdlib")
 
 
-def meetings(names: tuple[str, ...] = tuple(CLIENTS)) -> list[tuple[Security, str, str]]:
-    """(protection, server, client) of everything that exists."""
-    return [
-        (security, server, name)
-        for security in Security
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every meeting of a server and a client that exists under the class's protection, in every passive mode."""
+    security = metafunc.cls.security
+    meetings = [
+        (server, client)
         for server in kinds_for(security)
-        for name in names
-        if can_meet(security, server, CLIENTS[name])
+        for client in CLIENTS.values()
+        if can_meet(security, server, client)
     ]
-
-
-def with_modes() -> list[tuple[Security, str, str, bool]]:
-    return [(*meeting, extended) for meeting in meetings() for extended in CLIENTS[meeting[2]].modes]
+    if "extended" in metafunc.fixturenames:
+        combinations = [(server, client.name, mode) for server, client in meetings for mode in client.modes]
+        metafunc.parametrize(("server", "client", "extended"), combinations, ids=label)
+    else:
+        pairs = [(server, client.name) for server, client in meetings if client.name in ("curl", "ftplib")]
+        metafunc.parametrize(("server", "client"), pairs)
 
 
 def label(value: object) -> str:
-    if isinstance(value, Security):
-        return value.name.lower()
     return {True: "epsv", False: "pasv"}[value] if isinstance(value, bool) else str(value)
 
 
-@pytest.mark.parametrize(("page", "server", "client", "extended"), with_modes(), indirect=["page"], ids=label)
-def test_transfers(page: Page, tmp_path: Path, server: str, client: str, extended: bool) -> None:
-    program = CLIENTS[client]
-    target = page.target_of(server, extended=extended)
-    expected = server.encode() + SMALL  # the content names its server, so a wrong one shows
-    got = tmp_path / "got"
-    program.download(target, "small", got)
-    assert got.read_bytes() == expected
-    if program.uploads:
-        program.upload(target, got, "uploaded")
-        assert (page.farm[server].pub / "uploaded").read_bytes() == expected
-    if page.security is Security.PLAIN:
-        # Behind TLS a listing is one more data connection like a download, and each costs ProFTPD half a second.
-        assert "whoami.txt" in program.listing(target)
+class Transfers:
+    """The same for every protection."""
+
+    security: Security
+
+    def test_transfers(self, page: Page, tmp_path: Path, server: str, client: str, extended: bool) -> None:
+        program = CLIENTS[client]
+        target = page.target_of(server, extended=extended)
+        expected = server.encode() + SMALL  # the content names its server, so a wrong one shows
+        got = tmp_path / "got"
+        program.download(target, "small", got)
+        assert got.read_bytes() == expected
+        if program.uploads:
+            program.upload(target, got, "uploaded")
+            assert (page.farm[server].pub / "uploaded").read_bytes() == expected
+        if self.security is Security.PLAIN:
+            # Behind TLS a listing is one more data connection like a download, and each costs ProFTPD half a second.
+            assert "whoami.txt" in program.listing(target)
+
+    def test_empty_file(self, page: Page, tmp_path: Path, server: str, client: str) -> None:
+        program = CLIENTS[client]
+        target = page.target_of(server)
+        empty = tmp_path / "empty"
+        program.download(target, "empty", empty)
+        assert empty.read_bytes() == b""
+        program.upload(target, empty, "uploaded-empty")
+        assert (page.farm[server].pub / "uploaded-empty").read_bytes() == b""
 
 
-@pytest.mark.parametrize(("page", "server", "client"), meetings(("curl", "ftplib")), indirect=["page"], ids=label)
-def test_empty_file(page: Page, tmp_path: Path, server: str, client: str) -> None:
-    program = CLIENTS[client]
-    target = page.target_of(server)
-    empty = tmp_path / "empty"
-    program.download(target, "empty", empty)
-    assert empty.read_bytes() == b""
-    program.upload(target, empty, "uploaded-empty")
-    assert (page.farm[server].pub / "uploaded-empty").read_bytes() == b""
+class TestPlain(Transfers):
+    security = Security.PLAIN
+
+
+class TestExplicit(Transfers):
+    security = Security.EXPLICIT
+
+
+class TestSessionReuse(Transfers):
+    security = Security.REUSE
+
+
+class TestImplicit(Transfers):
+    security = Security.IMPLICIT
