@@ -386,8 +386,9 @@ class Supervisor:
             self._give_ports_up()
 
     def _give_ports_up(self) -> None:
-        self._crew.tell(CloseListeners())
+        # Ours first: who still connects meets a worker's socket, and the worker serves its queue before it closes.
         self._ports.close()
+        self._crew.tell(CloseListeners())
 
 
 async def _cancel(*tasks: asyncio.Task[None] | None) -> None:

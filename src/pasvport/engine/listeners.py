@@ -60,6 +60,17 @@ class LiveListener:
         self.stop()
         self._sock.close()
 
+    def hand_over(self) -> None:
+        """Give the socket up to a successor: serve what already waits in its queue, whoever it is."""
+        self.stop()
+        while True:
+            try:
+                client, address = self._sock._accept()  # type: ignore[attr-defined]
+            except OSError:
+                break
+            self._welcome(client, address, admitted=True)
+        self._sock.close()
+
     def resume_accepting(self) -> None:
         """The reason for a pause may be over."""
         if self._wanted and not self._listening:
@@ -131,7 +142,7 @@ class LiveListener:
         self.plant.exhausted()
         self.plant.starve(self)
 
-    def _welcome(self, client: int, address: tuple[str, int] | str | bytes) -> None:
+    def _welcome(self, client: int, address: tuple[str, int] | str | bytes, *, admitted: bool = False) -> None:
         """Count the connection and begin its session."""
         os.set_blocking(client, False)
         host, port = ("unix", self._unix_label()) if self._is_unix else (address[0], address[1])
@@ -142,7 +153,7 @@ class LiveListener:
         cells, counters = plant.cells, plant.counters
         cells[frontend.cells.conn_tot] += 1
         cells[plant.process.connections] += 1
-        if not frontend.guests.admits(host):
+        if not admitted and not frontend.guests.admits(host):
             self._refuse(client)
             return
         for limit in frontend.rates:

@@ -32,6 +32,9 @@ class Uplink:
         self._deframer = deframer
         os.set_blocking(self._descriptor, False)
         self._loop.add(self._descriptor, self)
+        # More than Start may have come in one piece.
+        for message in deframer.feed(b""):
+            self._received(message)
 
     def tell(self, message: Message) -> None:
         """Send now, or when the supervisor reads again."""

@@ -228,7 +228,7 @@ class Worker:
 
     def _close_listeners(self, message: Message) -> None:
         for listener in self.listeners:
-            listener.close()
+            listener.hand_over()
         self.listeners.clear()
 
     def _pause_listeners(self, message: Message) -> None:
