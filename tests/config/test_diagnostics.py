@@ -54,6 +54,18 @@ def test_the_word_is_shown_under_a_caret() -> None:
     )
 
 
+def test_what_is_found_after_reading_tells_its_place_beside_the_word() -> None:
+    diagnostics = Diagnostics()
+    statement = line("  default_backend nowhere")
+    text = "Proxy 'fe': unable to find required default_backend: 'nowhere'."
+    diagnostics.add(Severity.ALERT, statement, text, word=statement.words[1], form=Form.PLAIN)
+    assert render(diagnostics, SPEAKER) == (
+        PREAMBLE + f"[ALERT]    (42) : config : {text}\n"
+        "  f.cfg:1: default_backend nowhere\n"
+        "                           ^~~~~~~\n"
+    )
+
+
 def test_flaws_are_shown_as_haproxy_shows_them() -> None:
     diagnostics = Diagnostics()
     list(Lexer("f.cfg", '  mode tcp "abc\n', {}, diagnostics))

@@ -159,8 +159,10 @@ def _pointer(entry: Diagnostic) -> Iterator[str]:
     text = source.lstrip()
     shown, place = excerpt(text, entry.column - 1 - (len(source) - len(text)))
     width = max(1, min(entry.width, len(shown) - place))
-    yield f"  {shown}"
-    yield f"  {' ' * place}^{'~' * (width - 1)}"
+    # HAProxy names no place in what it finds after reading; the word is shown, so its place can be too.
+    where = f"{entry.origin}: " if entry.form is Form.PLAIN and entry.origin is not None else ""
+    yield f"  {where}{shown}"
+    yield f"  {' ' * (len(where) + place)}^{'~' * (width - 1)}"
 
 
 def _label(severity: Severity, pid: int) -> str:
