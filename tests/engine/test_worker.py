@@ -567,11 +567,11 @@ def test_soft_stop_serves_guests_only_until_they_are_done():
         rig.send(SoftStop())
 
         def stranger_is_refused():
-            with rig.connect("127.0.9.2") as stranger:
-                try:
+            try:
+                with rig.connect("127.0.9.2") as stranger:
                     return stranger.recv(1) == b""
-                except ConnectionResetError:
-                    return True
+            except ConnectionResetError:
+                return True
 
         rig.wait_for(stranger_is_refused)
         assert ask_and_close(rig, "127.0.9.1") == chosen

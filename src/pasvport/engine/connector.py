@@ -10,6 +10,8 @@ from pasvport import sockets
 from pasvport.engine.backends import LiveBackend
 from pasvport.engine.dialer import OURS, OUT_OF_DESCRIPTORS, dial, met_a_server
 from pasvport.engine.loop import READABLE
+from pasvport.engine.pump import CERTAIN
+from pasvport.engine.relay import SERVER
 from pasvport.engine.seeker import Phase, Seeker
 from pasvport.engine.timers import NEVER
 from pasvport.model import Algorithm
@@ -47,6 +49,8 @@ class Connector(Seeker):
             return
         plant.cells[backend.cells.connect] += 1
         plant.cells[server.cells.connect] += 1
+        if server.family != socket.AF_UNIX:
+            self.certain |= CERTAIN << SERVER
         plant.loop.add(self.server, self)
         self._wait_until(plant.loop.now + self.patience.connect)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from pasvport.address import Family
 from pasvport.engine.backends import LiveBackend
 from pasvport.engine.counters import FrontendCells, ListenerCells, RateLimit
 from pasvport.engine.guests import Guests
 from pasvport.engine.logger import ProxyLogger
 from pasvport.engine.plant import Plant, SlotWaiter
-from pasvport.engine.relay import Patience, patience
+from pasvport.engine.pump import CERTAIN
+from pasvport.engine.relay import CLIENT, Patience, patience
 from pasvport.model import Bind, Proxy
 
 _EXPENSIVE = frozenset({"frontend_address", "server_address", "server_port", "source_address", "source_port"})
@@ -81,6 +83,8 @@ class Doorway:
         self.port = port
         self.port_text = str(port)
         self.label = bind.label(port)
+        self.certain = CERTAIN << CLIENT if bind.endpoint.family in (Family.IPV4, Family.IPV6) else 0
+        """See `Relay.certain`."""
         self.address = "" if bind.endpoint.host in _WILDCARDS else bind.endpoint.host
         self.cells = ListenerCells(counters.layout.listener[frontend.proxy.index, number], counters.offset)
         self.gates: list[SlotWaiter] = []

@@ -15,13 +15,14 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from pasvport.engine.timers import Timers
 
-EDGE = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
-READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
-_BATCH = 512
+INWARD: Final[int] = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
+EDGE: Final[int] = INWARD | select.EPOLLOUT
+READABLE: Final[int] = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
+_BATCH: Final = 512
 
 
 class Handler(Protocol):

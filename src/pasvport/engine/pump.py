@@ -12,15 +12,23 @@ without a word; a source that announced some (EPOLLPRI) is read from then on.
 from __future__ import annotations
 
 import os
+import socket
 from enum import IntEnum
+from typing import Final
 
+from pasvport import sockets
 from pasvport.engine.pipes import Pipe, Pipes
 
-_FULL_READS_BEFORE_SPLICE = 2
-_TURN = 4 * 1024 * 1024
+_FULL_READS_BEFORE_SPLICE: Final = 2
+_TURN: Final = 4 * 1024 * 1024
 """Bytes one direction may move before the others get their turn."""
-_EMPTY, _BROKEN = -1, -2
-_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+# What is known of a source's end (bits; MAYBE beside CERTAIN takes the certainty away).
+MAYBE: Final = 1
+"""It may be waiting behind the last bytes: read until the kernel says what there is."""
+CERTAIN: Final = 2
+"""The kernel has said that everything has arrived: whatever a short read leaves behind is the end."""
 
 
 class Flow(IntEnum):
@@ -38,10 +46,22 @@ class Flow(IntEnum):
     SINK_BROKEN = 5
 
 
+# A member of an enumeration costs two look-ups each time it is named, and these are named for every piece of data.
+IDLE: Final = Flow.IDLE
+CLOGGED: Final = Flow.CLOGGED
+GREEDY: Final = Flow.GREEDY
+ENDED: Final = Flow.ENDED
+SOURCE_BROKEN: Final = Flow.SOURCE_BROKEN
+SINK_BROKEN: Final = Flow.SINK_BROKEN
+
+_read = os.read
+_write = os.write
+
+
 class Pump:
     """One direction. `total` counts bytes the sink took, `taken` bytes read from the source."""
 
-    __slots__ = ("ended", "full_reads", "held", "pipe", "sink", "source", "spliced", "state", "taken", "total")
+    __slots__ = ("ended", "full_reads", "held", "pipe", "shut", "sink", "source", "spliced", "state", "taken", "total")
 
     def __init__(self, source: int, sink: int) -> None:
         self.source = source
@@ -50,76 +70,100 @@ class Pump:
         """What was read and not yet taken: bytes, or their number while a pipe holds them."""
         self.pipe: Pipe | None = None
         self.ended = False
+        self.shut = False
+        """The end has been passed on already, in one segment with the last bytes."""
         self.full_reads = 0
-        self.state = Flow.IDLE
+        self.state = IDLE
         self.taken = 0
         self.total = 0
         self.spliced = 0
 
-    def flow(self, hung_up: bool, size: int, pipes: Pipes | None) -> Flow:
-        """Move what can be moved now. `hung_up`: the source's end may be waiting behind its last bytes.
+    def flow(self, end: int, size: int, pipes: Pipes | None) -> Flow:
+        """Move what can be moved now. `end`: what is known of the source's end (0, MAYBE, CERTAIN).
 
         `size` is how much one read asks for; without `pipes` everything is copied.
         """
-        state = self._splice() if self.pipe is not None else self._copy(hung_up, size, pipes)
+        if self.pipe is not None:
+            state = self._splice()
+        elif self.held:
+            state = self._offer(self.held) or (ENDED if self.ended else self._copy(end, size, pipes))
+        else:
+            state = self._copy(end, size, pipes)
         self.state = state
         return state
 
-    def _copy(self, hung_up: bool, size: int, pipes: Pipes | None) -> Flow:
+    def _copy(self, end: int, size: int, pipes: Pipes | None) -> Flow:
         enough = self.taken + _TURN
         while self.taken < enough:
-            if self.held and (state := self._write()) is not None:
+            try:
+                data = _read(self.source, size)
+            except BlockingIOError:
+                return IDLE
+            except OSError:
+                return SOURCE_BROKEN
+            count = len(data)
+            self.taken += count
+            if not count:
+                self.ended = True
+                return ENDED
+            if end == CERTAIN and count < size:
+                return self._offer_last(data)
+            if (state := self._offer(data)) is not None:
                 return state
-            if self.ended:
-                return Flow.ENDED
-            count = self._read(size)
-            if count < 0:
-                return Flow.IDLE if count == _EMPTY else Flow.SOURCE_BROKEN
-            if count == size:
-                if self._turns_to_bulk(pipes):
-                    return self._splice()
-            elif count:
-                self.full_reads = 0
-                if not hung_up:
-                    # A short read has emptied the socket; another would only be told so (epoll(7), question 9).
-                    return self._write() or Flow.IDLE
-        return Flow.GREEDY
+            if count < size and not end:
+                # A short read has emptied the socket; another would only be told so (epoll(7), question 9).
+                return self._pause()
+            if count == size and self._turns_to_bulk(pipes):
+                return self._splice()
+        return GREEDY
 
-    def _read(self, size: int) -> int:
-        """Bytes read into `held`; 0 at the end of the source; _EMPTY or _BROKEN."""
-        try:
-            data = os.read(self.source, size)
-        except BlockingIOError:
-            return _EMPTY
-        except OSError:
-            return _BROKEN
-        self.held = data
-        self.taken += len(data)
-        self.ended = not data
-        return len(data)
+    def _pause(self) -> Flow:
+        if self.full_reads > 0:
+            self.full_reads = 0
+        return IDLE
 
-    def _write(self) -> Flow | None:
-        """Offer the held bytes to the sink; None when it took them all."""
-        held = self.held
-        assert isinstance(held, bytes)
+    def _offer(self, data: bytes | int) -> Flow | None:
+        """Offer bytes to the sink and keep what it does not take; None when it took them all."""
+        assert isinstance(data, bytes)
         try:
-            count = os.write(self.sink, held)
+            count = _write(self.sink, data)
         except BlockingIOError:
-            return Flow.CLOGGED
+            self.held = data
+            return CLOGGED
         except OSError:
-            return Flow.SINK_BROKEN
+            self.held = data
+            return SINK_BROKEN
         self.total += count
-        if count < len(held):
-            self.held = held[count:]
-            return Flow.CLOGGED
+        if count < len(data):
+            self.held = data[count:]
+            return CLOGGED
         self.held = b""
         return None
+
+    def _offer_last(self, data: bytes) -> Flow:
+        """The last bytes and the end behind them, which leave in one segment."""
+        self.ended = True
+        borrowed = sockets.borrow(self.sink)
+        try:
+            count = borrowed.send(data, socket.MSG_MORE)
+            self.total += count
+            if count < len(data):
+                self.held = data[count:]
+                return CLOGGED
+            borrowed.shutdown(socket.SHUT_WR)
+            self.shut = True
+        except BlockingIOError:
+            self.held = data
+            return CLOGGED
+        except OSError:
+            return SINK_BROKEN
+        finally:
+            borrowed.detach()
+        return ENDED
 
     def _turns_to_bulk(self, pipes: Pipes | None) -> bool:
         self.full_reads += 1
         if pipes is None or self.full_reads < _FULL_READS_BEFORE_SPLICE:
-            return False
-        if self._write() is not None:
             return False
         self.pipe = pipes.borrow()
         if self.pipe is None:
@@ -135,22 +179,22 @@ class Pump:
         while self.spliced < enough:
             if not self.held:
                 if self.ended:
-                    return Flow.ENDED
+                    return ENDED
                 try:
                     count = os.splice(self.source, pipe.writing, pipe.capacity, flags=_FLAGS)
                 except BlockingIOError:
-                    return Flow.IDLE
+                    return IDLE
                 except OSError:
-                    return Flow.SOURCE_BROKEN
+                    return SOURCE_BROKEN
                 if not count:
                     self.ended = True
-                    return Flow.ENDED
+                    return ENDED
                 self.taken += count
                 self.held = count
             state = self._drain(pipe)
             if state is not None:
                 return state
-        return Flow.GREEDY
+        return GREEDY
 
     def _drain(self, pipe: Pipe) -> Flow | None:
         """Move the pipe's bytes to the sink; None when it took them all."""
@@ -161,10 +205,10 @@ class Pump:
                 count = os.splice(pipe.reading, self.sink, held, flags=_FLAGS)
             except BlockingIOError:
                 self.held = held
-                return Flow.CLOGGED
+                return CLOGGED
             except OSError:
                 self.held = held
-                return Flow.SINK_BROKEN
+                return SINK_BROKEN
             held -= count
             self.total += count
             self.spliced += count

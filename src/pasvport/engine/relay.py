@@ -10,18 +10,23 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pasvport import sockets
-from pasvport.engine.loop import READABLE
+from pasvport.engine.loop import EDGE, READABLE
 from pasvport.engine.plant import Plant
-from pasvport.engine.pump import Flow, Pump
+from pasvport.engine.pump import CLOGGED, ENDED, GREEDY, IDLE, MAYBE, SOURCE_BROKEN, Flow, Pump
 from pasvport.engine.timers import NEVER
 from pasvport.model import Proxy
 from pasvport.record import Culprit, Stage
 
-_HUNG_UP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-_CLIENT, _SERVER = 1, 2
+_HUNG_UP: Final[int] = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_ODD: Final[int] = select.EPOLLPRI | select.EPOLLERR
+_ROOM: Final[int] = select.EPOLLOUT
+CLIENT: Final = 0
+SERVER: Final = 2
+"""The two sides, as places of their bits in `Relay.ends` and `Relay.certain`."""
+_BITS: Final = 3
 
 
 class Patience(NamedTuple):
@@ -68,17 +73,19 @@ class Relay:
 
     __slots__ = (
         "bucket",
+        "certain",
         "client",
         "client_seen",
         "download",
         "due",
-        "hung_up",
+        "ends",
         "patience",
         "plant",
         "server",
         "server_seen",
         "turn_pending",
         "upload",
+        "watches_room",
     )
 
     def __init__(self, plant: Plant, client: int, limits: Patience) -> None:
@@ -89,7 +96,11 @@ class Relay:
         self.upload: Pump | None = None
         self.download: Pump | None = None
         self.client_seen = self.server_seen = plant.loop.now
-        self.hung_up = 0
+        self.ends = 0
+        """What is known of each side's end: MAYBE and CERTAIN of `pump`, shifted by CLIENT or SERVER."""
+        self.certain = 0
+        """CERTAIN for each side that is TCP. On other sockets a short read before the end says nothing."""
+        self.watches_room = False
         self.bucket: int | None = None
         self.due = NEVER
         """The deadline that is filed; an earlier one is filed anew, a later one waits until this one rings."""
@@ -114,43 +125,42 @@ class Relay:
         assert upload is not None
         assert download is not None
         if descriptor == self.client:
-            inward, outward, side = upload, download, _CLIENT
+            inward, outward, side = upload, download, CLIENT
         else:
-            inward, outward, side = download, upload, _SERVER
+            inward, outward, side = download, upload, SERVER
         if events & _HUNG_UP:
-            self.hung_up |= side
-        if events & READABLE and not self._inflow(inward, events, side):
-            return
-        if events & select.EPOLLOUT and outward.state is Flow.CLOGGED:
-            self._run(outward, self.hung_up & (_SERVER if side == _CLIENT else _CLIENT))
+            self.ends |= MAYBE << side if events & _ODD else self.certain & _BITS << side or MAYBE << side
+        if events & READABLE:
+            if events & _ODD and not self._odd_events(inward, events, side):
+                return
+            state = inward.state
+            if (state is IDLE or state is GREEDY) and not self._run(inward, self.ends >> side & _BITS):
+                return
+        if events & _ROOM and outward.state is CLOGGED:
+            self._run(outward, self.ends >> (SERVER - side) & _BITS)
 
-    def _inflow(self, inward: Pump, events: int, side: int) -> bool:
-        """Read from a side that has something; False when that ended the relay."""
+    def _odd_events(self, inward: Pump, events: int, side: int) -> bool:
+        """Urgent data, or an error; False when that ended the relay."""
         if events & select.EPOLLPRI:
             # A read stops short at the urgent mark with more behind it: read this side until it is empty from now on.
-            self.hung_up |= side
+            self.ends |= MAYBE << side
             inward.leave_pipe(self.plant.pipes)
-        state = inward.state
-        if events & select.EPOLLERR and (state is Flow.CLOGGED or state is Flow.ENDED):
+        if events & select.EPOLLERR and (inward.state is CLOGGED or inward.state is ENDED):
             # Nobody reads this side just now, so nobody would learn that it has been reset.
-            self.end(Culprit.CLIENT_ABORT if side == _CLIENT else Culprit.SERVER_ABORT)
+            self.end(Culprit.CLIENT_ABORT if side == CLIENT else Culprit.SERVER_ABORT)
             return False
-        if state is Flow.CLOGGED or state is Flow.ENDED:
-            return True
-        return self._run(inward, self.hung_up & side)
+        return True
 
-    def _run(self, pump: Pump, hung_up: int) -> bool:
+    def _run(self, pump: Pump, end: int) -> bool:
         """One turn of one direction; False when that ended the relay."""
-        taken, total = pump.taken, pump.total
-        plant = self.plant
-        state = pump.flow(bool(hung_up), plant.read_size, plant.splicing)
-        if pump.taken != taken:
-            self._seen(pump is self.upload)
-        if pump.total != total:
-            self._seen(pump is not self.upload)
-        if state <= Flow.CLOGGED:
-            return True
-        return self._react(pump, state)
+        taken, total, plant = pump.taken, pump.total, self.plant
+        state = pump.flow(end, plant.read_size, plant.splicing)
+        came, went = pump.taken != taken, pump.total != total
+        if came and went:
+            self.client_seen = self.server_seen = plant.loop.now
+        elif came or went:
+            self._seen(came is (pump is self.upload))
+        return True if state is IDLE else self._react(pump, state)
 
     def _seen(self, client: bool) -> None:
         if client:
@@ -159,25 +169,33 @@ class Relay:
             self.server_seen = self.plant.loop.now
 
     def _react(self, pump: Pump, state: Flow) -> bool:
-        if state is Flow.GREEDY:
+        if state is ENDED:
+            return self._pass_the_end_on(pump)
+        if state is CLOGGED:
+            if pump is self.download and not self.watches_room:
+                # Few clients ever let their window fill up; for the others the edges would be for nothing.
+                self.watches_room = True
+                self.plant.loop.modify(self.client, EDGE)
+            return True
+        if state is GREEDY:
             if not self.turn_pending:
                 self.turn_pending = True
                 self.plant.loop.defer(self)
             return True
-        if state is Flow.ENDED:
-            return self._pass_the_end_on(pump)
         from_client = pump is self.upload
-        client_broke = from_client if state is Flow.SOURCE_BROKEN else not from_client
+        client_broke = from_client if state is SOURCE_BROKEN else not from_client
         self.end(Culprit.CLIENT_ABORT if client_broke else Culprit.SERVER_ABORT)
         return False
 
     def _pass_the_end_on(self, pump: Pump) -> bool:
         other = self.download if pump is self.upload else self.upload
         assert other is not None
-        if other.state is Flow.ENDED:
+        if other.state is ENDED:
             self.end(Culprit.NONE)
             return False
-        shut_writing(pump.sink)
+        if not pump.shut:
+            pump.shut = True
+            shut_writing(pump.sink)
         self.watch_the_clock()
         return True
 
@@ -185,10 +203,10 @@ class Relay:
         """The next turn of a direction that did not finish in one."""
         self.turn_pending = False
         # Either direction may end the relay, which forgets both pumps.
-        if self.upload is not None and self.upload.state is Flow.GREEDY:
-            self._run(self.upload, self.hung_up & _CLIENT)
-        if self.download is not None and self.download.state is Flow.GREEDY:
-            self._run(self.download, self.hung_up & _SERVER)
+        if self.upload is not None and self.upload.state is GREEDY:
+            self._run(self.upload, self.ends >> CLIENT & _BITS)
+        if self.download is not None and self.download.state is GREEDY:
+            self._run(self.download, self.ends >> SERVER & _BITS)
 
     def failed(self, error: Exception) -> None:
         """A bug met while this relay was served: it ends, the others go on."""
@@ -201,7 +219,7 @@ class Relay:
         """Look at the deadlines when the first may be due."""
         limits = self.patience
         shortest = limits.shortest if self._nobody_is_shut() else min(self._client_limit(), self._server_limit())
-        if shortest != NEVER:
+        if self.plant.loop.now + shortest < self.due:
             self.wake_by(self.plant.loop.now + shortest)
 
     def _nobody_is_shut(self) -> bool:
@@ -216,12 +234,12 @@ class Relay:
 
     def _client_limit(self) -> float:
         download = self.download
-        shut = download is not None and download.state is Flow.ENDED
+        shut = download is not None and download.state is ENDED
         return self.patience.client_fin if shut else self.patience.client
 
     def _server_limit(self) -> float:
         upload = self.upload
-        shut = upload is not None and upload.state is Flow.ENDED
+        shut = upload is not None and upload.state is ENDED
         return self.patience.server_fin if shut else self.patience.server
 
     def time_is_up(self, now: float) -> None:
@@ -248,13 +266,13 @@ class Relay:
         upload, download = self.upload, self.download
         assert upload is not None
         assert download is not None
-        return download.state is Flow.CLOGGED or not (upload.ended or upload.state is Flow.CLOGGED)
+        return download.state is CLOGGED or not (upload.ended or upload.state is CLOGGED)
 
     def _waits_for_server(self) -> bool:
         upload, download = self.upload, self.download
         assert upload is not None
         assert download is not None
-        return upload.state is Flow.CLOGGED or not (download.ended or download.state is Flow.CLOGGED)
+        return upload.state is CLOGGED or not (download.ended or download.state is CLOGGED)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -286,9 +304,12 @@ class Relay:
 def shut_writing(descriptor: int) -> None:
     """Pass an end of stream on. A peer that is gone already needs none."""
     borrowed = sockets.borrow(descriptor)
-    with contextlib.suppress(OSError):
+    try:
         borrowed.shutdown(socket.SHUT_WR)
-    borrowed.detach()
+    except OSError:
+        pass
+    finally:
+        borrowed.detach()
 
 
 def reset_on_close(descriptor: int) -> None:

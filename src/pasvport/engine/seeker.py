@@ -12,6 +12,7 @@ from enum import IntEnum
 from pasvport.engine.backends import LiveBackend, LiveServer, LiveTable
 from pasvport.engine.dialer import local_address
 from pasvport.engine.frontends import Doorway
+from pasvport.engine.loop import INWARD
 from pasvport.engine.relay import Relay
 from pasvport.engine.timers import NEVER
 from pasvport.record import Culprit, Stage
@@ -62,6 +63,7 @@ class Seeker(Relay):
     def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int) -> None:
         frontend = doorway.frontend
         super().__init__(frontend.plant, descriptor, frontend.patience)
+        self.certain = doorway.certain
         self.doorway = doorway
         self.backend: LiveBackend | None = frontend.backend
         self.host = host
@@ -111,7 +113,7 @@ class Seeker(Relay):
     def begin(self) -> None:
         """Accepted and counted: find a server."""
         plant = self.plant
-        plant.loop.add(self.client, self)
+        plant.loop.add(self.client, self, INWARD)
         backend = self.backend
         if backend is None:
             self._stop(Culprit.SERVER_ABORT, Stage.CONNECT)
