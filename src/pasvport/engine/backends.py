@@ -54,12 +54,21 @@ class Waiting(Endpoints, Protocol):
 class LiveTable:
     """A stick table of this worker; `shared` when other workers may see the same keys."""
 
-    __slots__ = ("name", "shared", "table")
+    __slots__ = ("_due", "name", "shared", "table")
 
     def __init__(self, table: StickTable, shared: bool) -> None:
         self.name = table.model.name
         self.table = table
         self.shared = shared
+        self._due = 0.0
+
+    def entries_to_repeat(self, now: float) -> list[Entry]:
+        """Entries in use here that the other workers must hear of again before they expire there."""
+        expire = self.table.model.expire / 1000
+        if not self.shared or not expire or now < self._due:
+            return []
+        self._due = now + max(1.0, expire / 3)
+        return [entry for entry in self.table if entry.users and entry.server_id]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from pasvport.wire import (
     CloseListeners,
     Deframer,
     Drained,
+    EntryLearnt,
     HardStop,
     Message,
     PauseListeners,
@@ -162,6 +163,8 @@ class Worker:
         self.plant.tell_time()
         for table in self.tables.values():
             table.table.sweep(now, _SWEEP_BUDGET)
+            for entry in table.entries_to_repeat(now):
+                self.plant.tell(EntryLearnt(table.name, entry.key, entry.server_id))
         if self._counts_running and now >= self._count_due:
             self._count_due = now + _COUNT_EVERY
             for session in self.sessions():
