@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: more than five seconds; `-m 'not slow'` leaves it out")
     # A daemon's grandchild whose parent has died becomes our child instead of init's, so it can be seen and named.
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # A shell starts what it puts in the background with SIGINT ignored, and balancers keep it so; the tests of SIGINT
+    # are about the ordinary case.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _open_descriptors() -> set[tuple[int, str]]:
