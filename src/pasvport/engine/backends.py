@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from pasvport.engine.timers import NEVER
 from pasvport.model import (
     Algorithm,
     Expression,
+    Global,
     ObserveMode,
+    PortMap,
     Proxy,
     Server,
     Source,
@@ -31,6 +34,9 @@ from pasvport.wire import EntryLearnt, ObservedErrors
 
 # With these, a queue on the backend proves that every server is full; the others may still find one (HAProxy 2.6).
 _FULL_WHEN_QUEUED = (Algorithm.FIRST, Algorithm.ROUNDROBIN, Algorithm.STATIC_RR)
+
+ANY_ADDRESS = ("0.0.0.0", "::", "", "*")
+"""As a server's address: the one that the client dialled."""
 
 KeyOf = Callable[[Endpoints], bytes | None]
 
@@ -91,15 +97,20 @@ class LiveServer:
         "family",
         "index",
         "model",
+        "moved",
         "observed",
+        "options",
         "ports",
         "queue",
         "slot",
         "source",
         "state",
+        "target",
     )
 
-    def __init__(self, model: Server, index: int, state: ServerState, cells: BackendCells, proxy: Proxy) -> None:
+    def __init__(
+        self, model: Server, index: int, state: ServerState, cells: BackendCells, proxy: Proxy, settings: Global
+    ) -> None:
         self.model = model
         self.index = index
         self.state = state
@@ -108,11 +119,25 @@ class LiveServer:
         self.address = sockets.sockaddr(model.endpoint)
         self.queue: deque[Waiting] = deque()
         self.slot: SlotWaiter | None = None
-        self.source: Source | None = model.source or proxy.source
+        self.options = sockets.outgoing_options(self.family, proxy.server_options, model.options, settings)
+        source = model.source or proxy.source
+        self.source: Source | None = None if self.family == socket.AF_UNIX else source
+        self.target = self._fixed_target()
+        self.moved: Callable[[int], None] | None = None
+        """Tells the balancing algorithm, where it wants to know, that this server's load changed."""
         self.ports: deque[int] | None = None
         """Source ports of a `source ADDR:LO-HI` that this worker may use and does not."""
         self.observed = model.check.observe is ObserveMode.LAYER4
         self.errors = 0
+
+    def _fixed_target(self) -> tuple[str, int] | bytes | str | None:
+        """Where every connection to the server goes; None when that depends on the client's connection."""
+        if isinstance(self.address, str | bytes):
+            return self.address
+        port = self.model.port
+        if self.address[0] in ANY_ADDRESS or port.kind is not PortMap.FIXED:
+            return None
+        return self.address[0], port.value
 
 
 class LiveBackend:
@@ -138,7 +163,7 @@ class LiveBackend:
         for server in self.servers:
             descriptor = descriptors.get(server_key(proxy.index, server.index))
             if descriptor is not None:
-                server.slot = SlotWaiter(plant.loop, descriptor)
+                server.slot = SlotWaiter(plant.loop, descriptor, plant.report)
         self.rules = [self._rule(part, tables) for part in _merged(proxy.stick_rules)]
         self.learns_what_it_matches = len(self.rules) == 1 and self.rules[0].matches and self.rules[0].stores
         """`stick on` and nothing else: whoever was sent to a server by the table has nothing to teach it."""
@@ -152,6 +177,8 @@ class LiveBackend:
             shared=plant.counters.workers > 1,
             now=plant.loop.now,
         )
+        for server in self.servers:
+            server.moved = self.pool.mover(server.index)
         self._key_of = self._balance_key()
         self._limited = any(server.model.maxconn for server in self.servers)
         self._file_warming()
@@ -159,7 +186,7 @@ class LiveBackend:
     def _server(self, index: int, state: ServerState) -> LiveServer:
         block = self.plant.counters.layout.server[self.proxy.index, index]
         cells = BackendCells(block, self.plant.counters.offset)
-        server = LiveServer(self.proxy.servers[index], index, state, cells, self.proxy)
+        server = LiveServer(self.proxy.servers[index], index, state, cells, self.proxy, self.plant.config.settings)
         if server.source is not None and server.source.ports is not None:
             ports, counters = server.source.ports, self.plant.counters
             # Each worker has its own share of the range, so that none meets a port that another just took.
@@ -278,8 +305,8 @@ class LiveBackend:
         queue.append(session)
         cells[owner.qcur] += 1
         counters.raise_maximum(owner.qmax, counters.total(owner.qcur))
-        if server is not None:
-            self.pool.took(server.index)
+        if server is not None and server.moved is not None:
+            server.moved(server.index)
         for each in self.servers:
             if each.slot is not None and (server is None or each is server):
                 each.slot.wait(self.serve_queues)
@@ -292,8 +319,8 @@ class LiveBackend:
 
     def _count_out(self, owner: BackendCells, server: LiveServer | None) -> None:
         self.plant.cells[owner.qcur] -= 1
-        if server is not None:
-            self.pool.dropped(server.index)
+        if server is not None and server.moved is not None:
+            server.moved(server.index)
 
     def serve_queues(self) -> None:
         """Give free slots to those who wait: each server's own queue and the backend's, oldest first."""
@@ -343,7 +370,8 @@ class LiveBackend:
         self.serve_queues()
 
     def failed(self, error: Exception) -> None:
-        raise error
+        """A bug in a step of a slow start: the weights stay as they are."""
+        self.plant.report(error)
 
     def observe(self, server: LiveServer, good: bool) -> None:
         """`observe layer4`: tell the supervisor about connection errors, and the first success after some."""

@@ -108,10 +108,11 @@ class Plant:
 class SlotWaiter:
     """One limit's semaphore in this worker: takes and gives slots, and wakes those who wait for one."""
 
-    __slots__ = ("_loop", "_waiting", "descriptor")
+    __slots__ = ("_loop", "_report", "_waiting", "descriptor")
 
-    def __init__(self, loop: Loop, descriptor: int) -> None:
+    def __init__(self, loop: Loop, descriptor: int, report: Callable[[Exception], None]) -> None:
         self._loop = loop
+        self._report = report
         self._waiting: dict[Callable[[], None], None] = {}
         self.descriptor = descriptor
 
@@ -139,7 +140,8 @@ class SlotWaiter:
             wake()
 
     def failed(self, error: Exception) -> None:
-        raise error
+        """A bug in somebody who was woken; the others are woken again by the next slot."""
+        self._report(error)
 
 
 _SLOT_FREED = 0x001 | (1 << 31)  # EPOLLIN | EPOLLET: an edge for every slot given back, by whichever worker

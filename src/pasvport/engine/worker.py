@@ -116,7 +116,11 @@ class Worker:
         }
 
     def _listeners(self, config: Config, descriptors: Mapping[str, int]) -> list[LiveListener]:
-        waiters = {key: SlotWaiter(self.loop, fd) for key, fd in descriptors.items() if not key.startswith("server/")}
+        waiters = {
+            key: SlotWaiter(self.loop, fd, self.plant.report)
+            for key, fd in descriptors.items()
+            if not key.startswith("server/")
+        }
         frontends: dict[int, LiveFrontend] = {}
         listeners = []
         for passed in self.start.listeners:
