@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from pasvport.address import Endpoint, Family
 from pasvport.errors import ResourceError
@@ -49,6 +50,12 @@ def address_family(endpoint: Endpoint) -> int:
         return _FAMILIES[endpoint.family]
     except KeyError:
         raise ResourceError(f"{endpoint} has no address family") from None
+
+
+class Settable(Protocol):
+    """A socket, or what stands for one, as far as integer options go."""
+
+    def setsockopt(self, level: int, name: int, value: int, /) -> None: ...
 
 
 # --- listening ----------------------------------------------------------------------------------------------------
@@ -131,7 +138,7 @@ def _set_transparent(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
 
 
-def _set_stream_options(sock: _socket.socket, options: SocketOptions) -> None:
+def _set_stream_options(sock: Settable, options: SocketOptions) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not options.keepalive:
         return
@@ -145,14 +152,14 @@ def _set_stream_options(sock: _socket.socket, options: SocketOptions) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, name, value)
 
 
-def _set_bind_options(sock: _socket.socket, options: SocketOptions) -> None:
+def _set_bind_options(sock: Settable, options: SocketOptions) -> None:
     if options.mss:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, abs(options.mss))
     if options.user_timeout:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, options.user_timeout)
 
 
-def _set_buffers(sock: _socket.socket, receive: int, send: int) -> None:
+def _set_buffers(sock: Settable, receive: int, send: int) -> None:
     if receive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
     if send:
@@ -200,8 +207,27 @@ def outgoing(family: int) -> _socket.socket:
     return _socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
 
 
+class _Options:
+    """Takes setsockopt calls and remembers them."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, int, int]] = []
+
+    def setsockopt(self, level: int, name: int, value: int, /) -> None:
+        self.found.append((level, name, value))
+
+
+def outgoing_options(
+    family: int, proxy: SocketOptions, server: SocketOptions, settings: Global
+) -> tuple[tuple[int, int, int], ...]:
+    """What `prepare_outgoing` sets, as arguments of setsockopt, for those who prepare many sockets alike."""
+    options = _Options()
+    prepare_outgoing(options, family, proxy, server, settings)
+    return tuple(options.found)
+
+
 def prepare_outgoing(
-    sock: _socket.socket, family: int, proxy: SocketOptions, server: SocketOptions, settings: Global
+    sock: Settable, family: int, proxy: SocketOptions, server: SocketOptions, settings: Global
 ) -> None:
     """Options of the server side: the backend's keepalive, the server's own, and always NODELAY."""
     if family == socket.AF_UNIX:

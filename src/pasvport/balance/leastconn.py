@@ -23,6 +23,7 @@ class LeastConnections:
     """See the module. `shared` is False when nobody else serves the backend: then `moved` tells everything."""
 
     def __init__(self, members: Sequence[Member], load: Load, *, shared: bool = True) -> None:
+        self._moved: dict[int, None] = {}
         self._load = load
         self._shared = shared
         self._weights: dict[int, int] = {}
@@ -36,19 +37,31 @@ class LeastConnections:
         self._turn.append(index)
 
     def remove(self, index: int) -> None:
+        self._settle()
         del self._weights[index]
         self._order.drop(index)
         self._turn.remove(index)
 
     def reweigh(self, index: int, weight: int) -> None:
+        self._settle()
         self._weights[index] = weight
         self._order.put(index, self._rank(index))
 
+    # Most sessions know their server from a stick table, so loads change far more often than somebody asks. Ranks are
+    # computed when somebody does, in the order of each server's last change: the result is the same.
+
     def moved(self, index: int) -> None:
-        if index in self._weights:
-            self._order.put(index, self._rank(index))
+        self._moved.pop(index, None)
+        self._moved[index] = None
+
+    def _settle(self) -> None:
+        for index in self._moved:
+            if index in self._weights:
+                self._order.put(index, self._rank(index))
+        self._moved.clear()
 
     def pick(self, key: bytes | None, avoid: int, full: Full) -> int:
+        self._settle()
         if not self._shared:
             return first_free(iter(self._order), avoid, full)
         if len(self._turn) <= RESCANNED:
@@ -56,7 +69,7 @@ class LeastConnections:
             return first_free(iter(self._order), avoid, full)
         self._refresh(self._turn[:SLICE])
         self._turn = self._turn[SLICE:] + self._turn[:SLICE]
-        return self._settled(avoid, full)
+        return self._present_best(avoid, full)
 
     def _rank(self, index: int) -> int:
         sessions = self._load(index)
@@ -68,7 +81,7 @@ class LeastConnections:
             if rank != self._order.rank(index):
                 self._order.put(index, rank)
 
-    def _settled(self, avoid: int, full: Full) -> int:
+    def _present_best(self, avoid: int, full: Full) -> int:
         """The best server whose load is known to be the present one: a stale candidate is moved and chosen anew."""
         for _ in range(len(self._turn)):
             index = first_free(iter(self._order), avoid, full)

@@ -132,6 +132,11 @@ class Pool:
                 due.append(warmth.until)
         return min(due, default=None)
 
+    def mover(self, index: int) -> Callable[[int], None] | None:
+        """What `took` and `dropped` come down to for the server, None where its algorithm does not look at loads."""
+        picker = self._picker_of(index)
+        return picker.moved if isinstance(picker, LeastConnections) else None
+
     def took(self, index: int) -> None:
         """A session was given to the server, or queued for it: call it after `load` says so."""
         self._picker_of(index).moved(index)

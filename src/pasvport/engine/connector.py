@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+from typing import Final
 
 from pasvport import sockets
 from pasvport.engine.backends import LiveBackend
@@ -12,20 +13,20 @@ from pasvport.engine.dialer import OURS, OUT_OF_DESCRIPTORS, dial, met_a_server
 from pasvport.engine.loop import READABLE
 from pasvport.engine.pump import CERTAIN
 from pasvport.engine.relay import SERVER
-from pasvport.engine.seeker import Phase, Seeker
+from pasvport.engine.seeker import ASSIGNING, CONNECTING, ESTABLISHED, QUEUED, RETRYING, Seeker
 from pasvport.engine.timers import NEVER
 from pasvport.model import Algorithm
 from pasvport.record import Culprit, Stage
 
-_GONE = select.EPOLLHUP | select.EPOLLERR
+_GONE: Final[int] = select.EPOLLHUP | select.EPOLLERR
 _RETRY_DELAY = 1.0
 _ROUND_ROBIN_KIND = (Algorithm.ROUNDROBIN, Algorithm.STATIC_RR, Algorithm.RANDOM)
 _STAGES = {
-    Phase.ASSIGNING: Stage.CONNECT,
-    Phase.QUEUED: Stage.QUEUE,
-    Phase.CONNECTING: Stage.CONNECT,
-    Phase.RETRYING: Stage.CONNECT,
-    Phase.ESTABLISHED: Stage.DATA,
+    ASSIGNING: Stage.CONNECT,
+    QUEUED: Stage.QUEUE,
+    CONNECTING: Stage.CONNECT,
+    RETRYING: Stage.CONNECT,
+    ESTABLISHED: Stage.DATA,
 }
 
 
@@ -41,7 +42,7 @@ class Connector(Seeker):
         server, backend, plant = self.pick, self.backend, self.plant
         assert server is not None
         assert backend is not None
-        self.phase = Phase.CONNECTING
+        self.phase = CONNECTING
         try:
             self.server = dial(self, server)
         except OSError as error:
@@ -56,14 +57,14 @@ class Connector(Seeker):
 
     def feed(self) -> None:
         """Descriptors may be free again."""
-        if self.phase is Phase.RETRYING:
+        if self.phase is RETRYING:
             self.dial()
 
     def _could_not_dial(self, code: int) -> None:
         """An attempt ended before it began: for want of a descriptor, by our fault, or because nobody is there."""
         self._return_source_port()
         if code in OUT_OF_DESCRIPTORS:
-            self.phase = Phase.RETRYING
+            self.phase = RETRYING
             self.deadline = NEVER
             self.plant.starve(self)
         elif code in OURS:
@@ -90,15 +91,16 @@ class Connector(Seeker):
         server, backend = self.pick, self.backend
         assert server is not None
         assert backend is not None
-        self.phase = Phase.ESTABLISHED
+        self.phase = ESTABLISHED
         self.connected_at = self.plant.loop.now
-        backend.observe(server, good=True)
+        if server.observed:
+            backend.observe(server, good=True)
         self.establish()
         self.reached()
         if self.client_events:
             waiting, self.client_events = self.client_events, 0
             self.relay_events(self.client, waiting & ~select.EPOLLOUT)
-        if events & READABLE and self.phase is Phase.ESTABLISHED:
+        if events & READABLE and self.phase is ESTABLISHED:
             self.relay_events(self.server, events)
 
     def reached(self) -> None:
@@ -124,7 +126,7 @@ class Connector(Seeker):
         if elsewhere:
             self._release_server()
             self.direct = False
-        self.phase = Phase.RETRYING
+        self.phase = RETRYING
         if wait:
             self._wait_until(self.plant.loop.now + wait)
         else:
@@ -160,11 +162,11 @@ class Connector(Seeker):
 
     def ready(self, descriptor: int, events: int) -> None:
         """Either descriptor has something to say."""
-        if self.phase is Phase.ESTABLISHED:
+        if self.phase is ESTABLISHED:
             self.relay_events(descriptor, events)
         elif descriptor == self.client:
             self._client_before_connection(events)
-        elif self.phase is Phase.CONNECTING:
+        elif self.phase is CONNECTING:
             self._connecting_events(events)
 
     def _client_before_connection(self, events: int) -> None:
@@ -192,18 +194,18 @@ class Connector(Seeker):
 
     def time_is_up(self, now: float) -> None:
         """Some deadline came due: this phase's, or one of a phase that is over."""
-        if self.phase is Phase.ESTABLISHED:
+        if self.phase is ESTABLISHED:
             super().time_is_up(now)
             return
         self.due = NEVER
         if now < self.deadline:
             self.wake_by(self.deadline)
-        elif self.phase is Phase.QUEUED:
+        elif self.phase is QUEUED:
             self._queue_timeout()
-        elif self.phase is Phase.CONNECTING:
+        elif self.phase is CONNECTING:
             self._hang_up_server()
             self._attempt_failed(timed_out=True)
-        elif self.phase is Phase.RETRYING:
+        elif self.phase is RETRYING:
             self._retry()
 
     def _queue_timeout(self) -> None:

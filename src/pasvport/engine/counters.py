@@ -7,6 +7,7 @@ counting. Sums over all workers are for limits and choices that must see the mac
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 
 from pasvport.record import Block, CounterLayout
 
@@ -22,11 +23,10 @@ class Counters:
         self.cells = memoryview(self._mapping).cast("q")
         self.offset = worker * layout.width
         self._width = layout.width
-
-    def total(self, cell: int) -> int:
+        self.total: Callable[[int], int] = self.cells.__getitem__ if workers == 1 else self._sum
         """Sum over all workers of the counter that is `cell` in this worker's column."""
-        if self.workers == 1:
-            return self.cells[cell]
+
+    def _sum(self, cell: int) -> int:
         return sum(self.cells[cell - self.offset :: self._width])
 
     def raise_maximum(self, cell: int, value: int) -> None:
@@ -36,10 +36,11 @@ class Counters:
 
     def enter(self, owner: FrontendCells | ListenerCells | BackendCells) -> None:
         """One more session now and ever; keeps the largest number there was at a time over all workers."""
-        cells = self.cells
+        cells, scur = self.cells, owner.scur
         cells[owner.stot] += 1
-        cells[owner.scur] += 1
-        now = cells[owner.scur] if self.workers == 1 else self.total(owner.scur)
+        now = cells[scur] = cells[scur] + 1
+        if self.workers > 1:
+            now = self._sum(scur)
         if now > cells[owner.smax]:
             cells[owner.smax] = now
 

@@ -9,15 +9,13 @@ from typing import Protocol
 
 from pasvport import sockets
 from pasvport.address import unmapped
-from pasvport.engine.backends import LiveBackend, LiveServer
+from pasvport.engine.backends import ANY_ADDRESS, LiveBackend, LiveServer
 from pasvport.engine.plant import Plant
 from pasvport.model import PortMap, Source, SourceUse
 
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 OURS = (errno.EADDRNOTAVAIL, errno.EAGAIN, errno.EADDRINUSE, errno.EPERM, errno.EACCES, errno.ENODEV)
 """Errors of connect() that are not the server's fault: no local port, no permission, no such interface."""
-
-_ANY_ADDRESS = ("0.0.0.0", "::", "", "*")
 
 
 class Caller(Protocol):
@@ -38,29 +36,23 @@ def dial(session: Caller, server: LiveServer) -> int:
     """A descriptor that is connecting to `server`. Raises OSError when the attempt ended before it began."""
     sock = sockets.outgoing(server.family)
     try:
-        _prepare(sock, session, server)
-        code = sock.connect_ex(_target(session, server))
+        for level, name, value in server.options:
+            sock.setsockopt(level, name, value)
+        if server.source is not None:
+            _set_out_from(sock, session, server, server.source)
+        code = sock.connect_ex(server.target or _target(session, server))
     except OSError:
         sock.close()
         raise
-    if code not in (0, errno.EINPROGRESS):
+    if code != errno.EINPROGRESS and code:
         sock.close()
         raise OSError(code, "connect")
     return sock.detach()
 
 
-def _prepare(sock: _socket.socket, session: Caller, server: LiveServer) -> None:
-    backend = session.backend
-    assert backend is not None
-    settings = session.plant.config.settings
-    sockets.prepare_outgoing(sock, server.family, backend.proxy.server_options, server.model.options, settings)
-    if server.source is not None and server.family != socket.AF_UNIX:
-        if server.source.interface:
-            sockets.bind_interface(sock, server.source.interface)
-        _bind_source(sock, session, server, server.source)
-
-
-def _bind_source(sock: _socket.socket, session: Caller, server: LiveServer, source: Source) -> None:
+def _set_out_from(sock: _socket.socket, session: Caller, server: LiveServer, source: Source) -> None:
+    if source.interface:
+        sockets.bind_interface(sock, source.interface)
     if source.use in (SourceUse.CLIENT, SourceUse.CLIENT_IP):
         port = session.port if source.use is SourceUse.CLIENT else 0
         sockets.bind_source(sock, (unmapped(session.host), port), transparent=True)
@@ -91,7 +83,7 @@ def _target(session: Caller, server: LiveServer) -> tuple[str, int] | bytes | st
     if isinstance(address, str | bytes):
         return address
     host = address[0]
-    if host in _ANY_ADDRESS:
+    if host in ANY_ADDRESS:
         host = local_address(session.client)[0]
     return host, server_port(session, server)
 

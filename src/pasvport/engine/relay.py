@@ -288,17 +288,20 @@ class Relay:
 
     def close_both(self, *, reset_client: bool, reset_server: bool) -> None:
         """Give pipes and descriptors back; a side that is reset sees RST instead of FIN."""
-        plant = self.plant
-        plant.loop.timers.cancel(self)
+        plant, client, server = self.plant, self.client, self.server
+        if self.bucket is not None:
+            plant.loop.timers.cancel(self)
         for pump in (self.upload, self.download):
-            if pump is not None:
+            if pump is not None and pump.pipe is not None:
                 pump.dispose(plant.pipes)
-        for descriptor, reset in ((self.client, reset_client), (self.server, reset_server)):
-            if descriptor < 0:
-                continue
-            if reset:
-                reset_on_close(descriptor)
-            plant.loop.close(descriptor)
+        if client >= 0:
+            if reset_client:
+                reset_on_close(client)
+            plant.loop.close(client)
+        if server >= 0:
+            if reset_server:
+                reset_on_close(server)
+            plant.loop.close(server)
 
 
 def shut_writing(descriptor: int) -> None:

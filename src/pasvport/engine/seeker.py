@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from enum import IntEnum
+from typing import Final
 
 from pasvport.engine.backends import LiveBackend, LiveServer, LiveTable
 from pasvport.engine.dialer import local_address
@@ -30,6 +31,15 @@ class Phase(IntEnum):
     RETRYING = 3
     ESTABLISHED = 4
     OVER = 5
+
+
+# As in `pump`: named for every event, and cheaper by these names.
+ASSIGNING: Final = Phase.ASSIGNING
+QUEUED: Final = Phase.QUEUED
+CONNECTING: Final = Phase.CONNECTING
+RETRYING: Final = Phase.RETRYING
+ESTABLISHED: Final = Phase.ESTABLISHED
+OVER: Final = Phase.OVER
 
 
 class Seeker(Relay):
@@ -62,7 +72,7 @@ class Seeker(Relay):
 
     def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int) -> None:
         frontend = doorway.frontend
-        super().__init__(frontend.plant, descriptor, frontend.patience)
+        Relay.__init__(self, frontend.plant, descriptor, frontend.patience)
         self.certain = doorway.certain
         self.doorway = doorway
         self.backend: LiveBackend | None = frontend.backend
@@ -73,7 +83,7 @@ class Seeker(Relay):
         self.queued_at = self.taken_at = self.connected_at = 0.0
         self.deadline = NEVER
         """When what this phase waits for must have happened."""
-        self.phase = Phase.ASSIGNING
+        self.phase: Phase = ASSIGNING
         self.pick: LiveServer | None = None
         """The server last chosen; `served` tells whether its slot and counters are ours."""
         self.served = False
@@ -170,7 +180,7 @@ class Seeker(Relay):
                 self._stop(Culprit.SERVER_ABORT, Stage.QUEUE)
             return
         now = self.plant.loop.now
-        self.phase = Phase.QUEUED
+        self.phase = QUEUED
         self.queue_owner = server
         self.queued_at = self.queued_at or now
         waiting = len(backend.queue if server is None else server.queue)
@@ -186,7 +196,7 @@ class Seeker(Relay):
 
     def requeue(self) -> None:
         """The server that this session waited for is gone."""
-        self.phase = Phase.ASSIGNING
+        self.phase = ASSIGNING
         self.queue_owner = None
         self.direct = False
         self._assign(None)
@@ -198,7 +208,8 @@ class Seeker(Relay):
         self.pick = server
         self.served = True
         plant.counters.enter(server.cells)
-        backend.pool.took(server.index)
+        if server.moved is not None:
+            server.moved(server.index)
         if not self.taken_at:
             self.taken_at = plant.loop.now
         if backend.rules and not (self.direct and backend.learns_what_it_matches):
@@ -244,7 +255,7 @@ class Seeker(Relay):
     # --- giving up what it holds ----------------------------------------------------------------------------------
 
     def _stop(self, culprit: Culprit, stage: Stage) -> None:
-        if self.phase is not Phase.OVER:
+        if self.phase is not OVER:
             self.end(culprit, stage)
 
     def _release_server(self) -> None:
@@ -253,7 +264,8 @@ class Seeker(Relay):
             return
         self.served = False
         self.plant.cells[server.cells.scur] -= 1
-        backend.pool.dropped(server.index)
+        if server.moved is not None:
+            server.moved(server.index)
         if server.slot is not None:
             server.slot.give()
 
@@ -265,10 +277,11 @@ class Seeker(Relay):
     def leave(self) -> None:
         """Give back queue place, source port and the server's slot, and leave the backend."""
         backend = self.backend
-        if backend is not None and self.phase is Phase.QUEUED:
+        if backend is not None and self.phase is QUEUED:
             backend.leave_queue(self, self.queue_owner)
             self.taken_at = self.plant.loop.now
-        self._return_source_port()
+        if self.source_port_used:
+            self._return_source_port()
         self._release_server()
         if backend is not None:
             self.plant.cells[backend.cells.scur] -= 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pasvport.engine.connector import Connector
-from pasvport.engine.counters import BackendCells
+from pasvport.engine.counters import BackendCells, FrontendCells, ListenerCells
 from pasvport.engine.dialer import local_address, server_port
 from pasvport.engine.frontends import Doorway
-from pasvport.engine.seeker import Phase
+from pasvport.engine.seeker import ESTABLISHED, OVER
 from pasvport.record import NO_SERVER, Culprit, SessionRecord, Stage
 
 
@@ -16,7 +16,7 @@ class Session(Connector):
     __slots__ = ("counted", "logged", "number")
 
     def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int, number: int) -> None:
-        super().__init__(doorway, descriptor, host, port)
+        Connector.__init__(self, doorway, descriptor, host, port)
         self.counted = _NOTHING
         self.logged = False
         self.number = number
@@ -29,13 +29,14 @@ class Session(Connector):
 
     def failed(self, error: Exception) -> None:
         """A bug met while this session was served."""
-        if self.phase is not Phase.OVER:
+        if self.phase is not OVER:
             super().failed(error)
 
     def close_both(self, *, reset_client: bool, reset_server: bool) -> None:
         """As every relay, and by `option nolinger` always with a reset."""
         backend = self.backend
-        super().close_both(
+        Connector.close_both(
+            self,
             reset_client=reset_client or self.doorway.frontend.proxy.nolinger_client,
             reset_server=reset_server or (backend is not None and backend.proxy.nolinger_server),
         )
@@ -43,9 +44,9 @@ class Session(Connector):
     def over(self, culprit: Culprit, stage: Stage) -> None:
         """Both descriptors are given up: release everything else, count, and write the log line."""
         frontend = self.doorway.frontend
-        established = self.phase is Phase.ESTABLISHED
+        established = self.phase is ESTABLISHED
         self.leave()
-        self.phase = Phase.OVER
+        self.phase = OVER
         if self.entries is not None:
             self.release_entries(self.bytes_in, self.bytes_out)
         self.count_bytes()
@@ -78,17 +79,26 @@ class Session(Connector):
         cells, process = self.plant.cells, self.plant.process
         inward, outward = upload.taken - self.counted[0], download.taken - self.counted[1]
         spliced = upload.spliced + download.spliced
-        front, door = self.doorway.frontend.cells, self.doorway.cells
-        cells[front.bin] += inward
-        cells[front.bout] += outward
-        cells[door.bin] += inward
-        cells[door.bout] += outward
-        for behind in self._behind():
-            cells[behind.bin] += inward
-            cells[behind.bout] += outward
-        cells[process.bytes_out] += outward
-        cells[process.spliced_bytes_out] += spliced - self.counted[2]
+        # Most data connections move bytes one way only.
+        if inward:
+            for owner in self._owners():
+                cells[owner.bin] += inward
+        if outward:
+            for owner in self._owners():
+                cells[owner.bout] += outward
+            cells[process.bytes_out] += outward
+        if spliced:
+            cells[process.spliced_bytes_out] += spliced - self.counted[2]
         self.counted = (upload.taken, download.taken, spliced)
+
+    def _owners(self) -> tuple[FrontendCells | ListenerCells | BackendCells, ...]:
+        """Whose bytes a session's bytes are."""
+        doorway, backend, server = self.doorway, self.backend, self.pick
+        if backend is None:
+            return doorway.frontend.cells, doorway.cells
+        if server is None:
+            return doorway.frontend.cells, doorway.cells, backend.cells
+        return doorway.frontend.cells, doorway.cells, backend.cells, server.cells
 
     def _behind(self) -> list[BackendCells]:
         if self.backend is None:
@@ -117,15 +127,18 @@ class Session(Connector):
         total = _milliseconds(self.accepted_at, plant.loop.now)
         for owner in self._behind():
             cells[owner.lastsess] = today
-            cells[owner.queue_time] += waited
-            cells[owner.connect_time] += connecting
-            cells[owner.total_time] += total
-            if waited > cells[owner.queue_time_max]:
-                cells[owner.queue_time_max] = waited
-            if connecting > cells[owner.connect_time_max]:
-                cells[owner.connect_time_max] = connecting
-            if total > cells[owner.total_time_max]:
-                cells[owner.total_time_max] = total
+            if waited:
+                self._add_time(owner.queue_time, owner.queue_time_max, waited)
+            if connecting:
+                self._add_time(owner.connect_time, owner.connect_time_max, connecting)
+            if total:
+                self._add_time(owner.total_time, owner.total_time_max, total)
+
+    def _add_time(self, sum_cell: int, maximum_cell: int, milliseconds: int) -> None:
+        cells = self.plant.cells
+        cells[sum_cell] += milliseconds
+        if milliseconds > cells[maximum_cell]:
+            cells[maximum_cell] = milliseconds
 
     # --- the record -----------------------------------------------------------------------------------------------
 
