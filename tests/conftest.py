@@ -29,6 +29,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: more than five seconds; `-m 'not slow'` leaves it out")
+    # Started in the background (nohup, some CI), we inherit "ignored", and so would every child that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # A daemon's grandchild whose parent has died becomes our child instead of init's, so it can be seen and named.
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # A shell starts what it puts in the background with SIGINT ignored, and balancers keep it so; the tests of SIGINT

@@ -10,7 +10,7 @@ from pasvport.address import PortRange
 from pasvport.errors import ResourceError
 from pasvport.sk_lookup import PortRanges, Steered
 
-LOW = 41000
+LOW = 21000
 RANGE = PortRange(LOW, LOW + 200)
 
 
