@@ -43,6 +43,7 @@ bench: install ## beside HAProxy and nginx, as ratios; FULL=1 for everything, ON
 docs: install ## write the generated reference pages again
 	$(BIN)/python -m pasvport.config.reference docs/configuration.md
 	$(BIN)/python -m pasvport.command_line > docs/command-line.md
+	$(BIN)/python -c 'from pasvport.logformat.reference import render_reference as page; print(page(), end="")' > docs/logging.md
 
 clean: ## remove what set-up and tests made
 	rm -rf $(VENV) tests/.servers .mypy_cache .ruff_cache .pytest_cache .hypothesis
