@@ -5,31 +5,28 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from pasvport import sockets
 from pasvport.balance.pool import Pool
 from pasvport.engine.counters import BackendCells
 from pasvport.engine.plant import Plant, SlotWaiter
+from pasvport.engine.tables import KeyOf, LiveTable, Rule, merged
 from pasvport.engine.timers import NEVER
 from pasvport.model import (
     Algorithm,
-    Expression,
     Global,
     ObserveMode,
     PortMap,
     Proxy,
     Server,
     Source,
-    StickAction,
     StickRule,
 )
-from pasvport.model import StickTable as StickTableModel
 from pasvport.record import ServerState
 from pasvport.slots import server_key
-from pasvport.stick.keys import Endpoints, compile_key, compile_sample, is_source_bound
-from pasvport.stick.table import Entry, StickTable
+from pasvport.stick.keys import Endpoints, compile_key, compile_sample
+from pasvport.stick.table import Entry
 from pasvport.wire import EntryLearnt, ObservedErrors
 
 # With these, a queue on the backend proves that every server is full; the others may still find one (HAProxy 2.6).
@@ -37,8 +34,6 @@ _FULL_WHEN_QUEUED = (Algorithm.FIRST, Algorithm.ROUNDROBIN, Algorithm.STATIC_RR)
 
 ANY_ADDRESS = ("0.0.0.0", "::", "", "*")
 """As a server's address: the one that the client dialled."""
-
-KeyOf = Callable[[Endpoints], bytes | None]
 
 
 class Waiting(Endpoints, Protocol):
@@ -55,36 +50,6 @@ class Waiting(Endpoints, Protocol):
 
     def requeue(self) -> None:
         """The server that the session waited for is gone: choose again."""
-
-
-class LiveTable:
-    """A stick table of this worker; `shared` when other workers may see the same keys."""
-
-    __slots__ = ("_due", "name", "shared", "table")
-
-    def __init__(self, table: StickTable, shared: bool) -> None:
-        self.name = table.model.name
-        self.table = table
-        self.shared = shared
-        self._due = 0.0
-
-    def entries_to_repeat(self, now: float) -> list[Entry]:
-        """Entries in use here that the other workers must hear of again before they expire there."""
-        expire = self.table.model.expire / 1000
-        if not self.shared or not expire or now < self._due:
-            return []
-        self._due = now + max(1.0, expire / 3)
-        return [entry for entry in self.table if entry.users and entry.server_id]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A stick rule ready to use; `stick on` is one rule that matches and stores."""
-
-    table: LiveTable
-    key_of: KeyOf
-    matches: bool
-    stores: bool
 
 
 class LiveServer:
@@ -164,7 +129,7 @@ class LiveBackend:
             descriptor = descriptors.get(server_key(proxy.index, server.index))
             if descriptor is not None:
                 server.slot = SlotWaiter(plant.loop, descriptor, plant.report)
-        self.rules = [self._rule(part, tables) for part in _merged(proxy.stick_rules)]
+        self.rules = [self._rule(part, tables) for part in merged(proxy.stick_rules)]
         self.learns_what_it_matches = len(self.rules) == 1 and self.rules[0].matches and self.rules[0].stores
         """`stick on` and nothing else: whoever was sent to a server by the table has nothing to teach it."""
         self.queue: deque[Waiting] = deque()
@@ -379,25 +344,3 @@ class LiveBackend:
             return
         server.errors = 0 if good else server.errors + 1
         self.plant.tell(ObservedErrors(self.proxy.index, server.index, 0 if good else 1, good))
-
-
-def _merged(rules: tuple[StickRule, ...]) -> list[tuple[StickRule, bool, bool]]:
-    """(rule, matches, stores), with the two halves of a `stick on` made one again."""
-    merged: list[tuple[StickRule, bool, bool]] = []
-    for rule in rules:
-        matches = rule.action is StickAction.MATCH
-        last = merged[-1] if merged else None
-        if last is not None and not matches and last[1] and not last[2] and _same(last[0], rule):
-            merged[-1] = (last[0], True, True)
-        else:
-            merged.append((rule, matches, not matches))
-    return merged
-
-
-def _same(one: StickRule, other: StickRule) -> bool:
-    return one.expression == other.expression and one.table == other.table and one.origin == other.origin
-
-
-def is_shared(table: StickTableModel, expressions: list[Expression], workers: int) -> bool:
-    """Whether a table's keys may turn up in more than one worker: some key is not bound to the source address."""
-    return workers > 1 and not all(is_source_bound(expression, table) for expression in expressions)

@@ -10,11 +10,12 @@ import socket
 from enum import IntEnum
 from typing import Final
 
-from pasvport.engine.backends import LiveBackend, LiveServer, LiveTable
+from pasvport.engine.backends import LiveBackend, LiveServer
 from pasvport.engine.dialer import local_address
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.loop import INWARD
 from pasvport.engine.relay import Relay
+from pasvport.engine.tables import LiveTable
 from pasvport.engine.timers import NEVER
 from pasvport.record import Culprit, Stage
 from pasvport.stick.table import Entry

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from pasvport.engine.backends import LiveBackend, LiveTable, is_shared
+from pasvport.engine.backends import LiveBackend
 from pasvport.engine.counters import Counters
 from pasvport.engine.frontends import Doorway, LiveFrontend
 from pasvport.engine.guests import Guests
@@ -26,6 +26,7 @@ from pasvport.engine.logger import Logger, ProxyLogger
 from pasvport.engine.loop import Loop
 from pasvport.engine.plant import Plant, SlotWaiter
 from pasvport.engine.session import Session
+from pasvport.engine.tables import LiveTable, is_shared
 from pasvport.engine.uplink import Uplink
 from pasvport.errors import PasvportError, WireError
 from pasvport.model import Config, Proxy
