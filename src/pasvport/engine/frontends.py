@@ -13,6 +13,7 @@ from pasvport.engine.plant import Plant, SlotWaiter
 from pasvport.engine.pump import CERTAIN
 from pasvport.engine.relay import CLIENT, Patience, patience
 from pasvport.model import Bind, Proxy
+from pasvport.record import SessionRecord
 
 _EXPENSIVE = frozenset({"frontend_address", "server_address", "server_port", "source_address", "source_port"})
 """Fields of a record that are filled only when a log format asks for one of them."""
@@ -49,6 +50,9 @@ class LiveFrontend:
         self.log_needs = frozenset() if logger is None else logger.needs & _EXPENSIVE
         self.cells = FrontendCells(plant.counters.layout.frontend[proxy.index], plant.counters.offset)
         self.patience: Patience = patience(proxy, backend.proxy if backend is not None else proxy)
+        name = proxy.name
+        self.record = SessionRecord(0.0, "", "", "-", "", name, "", backend.proxy.name if backend is not None else name)
+        """What `Session.record` fills; a new one for each session would cost more than the line."""
         self.batch = plant.config.settings.maxaccept or _DEFAULT_BATCH
         self.rates = _rates(plant, self.cells, proxy)
 

@@ -54,6 +54,7 @@ class Outlet:
         """Send one message if this target wants it; drop it if that cannot be done at once."""
         if not self._framing.wants(level):
             return
+        # A line that cannot be sent at once is lost; nobody waits for a log.
         try:
             self._send(self._framing.frame(level, body, now, structured))
         except OSError:
@@ -130,12 +131,15 @@ class ProxyLogger:
     def _session(self, record: SessionRecord) -> None:
         assert self._format is not None
         policy = self._policy
-        normal = record.is_normal
         record.logged = True
-        if normal and policy.dontlog_normal:
-            return
+        level = INFO
+        if policy.dontlog_normal or policy.separate_errors:
+            normal = record.is_normal
+            if normal and policy.dontlog_normal:
+                return
+            level = ERR if policy.separate_errors and not normal else INFO
         record.in_progress = policy.logasap
-        self._write(ERR if policy.separate_errors and not normal else INFO, self._format, record)
+        self._write(level, self._format, record)
 
     def _write(self, level: int, renderer: Renderer, record: SessionRecord) -> None:
         record.log_number = self._lines

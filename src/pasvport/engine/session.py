@@ -150,35 +150,37 @@ class Session(Connector):
             logger.session_connected(self.record(Culprit.NONE, Stage.NONE))
 
     def record(self, culprit: Culprit, stage: Stage) -> SessionRecord:
-        """What the log may say about the session now. Its descriptors must still be open."""
+        """What the log may say about the session now. Its descriptors must still be open.
+
+        There is one record for all sessions of a frontend: who asked for it reads it before anybody else asks.
+        """
         plant, doorway, backend, server = self.plant, self.doorway, self.backend, self.pick
         frontend, now, total = doorway.frontend, plant.loop.now, plant.counters.total
         accepted, taken, connected = self.accepted_at, self.taken_at, self.connected_at
-        record = SessionRecord(
-            accepted + plant.epoch_offset,
-            self.host,
-            str(self.port),
-            "-",
-            doorway.port_text,
-            frontend.proxy.name,
-            doorway.label,
-            backend.proxy.name if backend is not None else frontend.proxy.name,
-            server.model.name if server is not None else NO_SERVER,
-        )
-        if taken:
-            record.queue_time = int((taken - accepted) * 1000 + 0.5)
+        record = frontend.record
+        record.accepted = accepted + plant.epoch_offset
+        record.client_address = self.host
+        record.client_port = str(self.port)
+        record.frontend_port, record.listener = doorway.port_text, doorway.label
+        record.unique_id = ""
+        record.logged = record.in_progress = False
+        record.queue_time = int((taken - accepted) * 1000 + 0.5) if taken else -1
         if connected:
             record.connect_time = int((connected - taken) * 1000 + 0.5)
             record.data_time = int((now - connected) * 1000 + 0.5)
+        else:
+            record.connect_time = record.data_time = -1
         record.total_time = int((now - accepted) * 1000 + 0.5)
         record.bytes_in, record.bytes_out = self.bytes_in, self.bytes_out
         record.culprit, record.stage = culprit, stage
         record.process_connections = total(plant.process.cur)
         record.frontend_connections = total(frontend.cells.scur)
-        if backend is not None:
-            record.backend_connections = total(backend.cells.scur)
+        record.backend_connections = total(backend.cells.scur) if backend is not None else 0
         if server is not None:
+            record.server = server.model.name
             record.server_connections = total(server.cells.scur)
+        else:
+            record.server, record.server_connections = NO_SERVER, 0
         record.retries, record.redispatched = self.failures, self.redispatched
         record.server_queue, record.backend_queue = self.queues
         record.session_number = self.number
@@ -189,6 +191,8 @@ class Session(Connector):
     def _add_addresses(self, record: SessionRecord) -> None:
         """Addresses that cost a system call, only when a log format asks for them."""
         needs, server = self.doorway.frontend.log_needs, self.pick
+        record.frontend_address = record.server_address = record.server_port = "-"
+        record.source_address = record.source_port = "-"
         if "frontend_address" in needs:
             record.frontend_address = self.doorway.address or local_address(self.client)[0]
         if "frontend_port" in needs and not self.doorway.port:

@@ -18,7 +18,8 @@ from pasvport.record import SessionRecord
 class Alias:
     """One `%name`. `reads` are the record's attributes it needs; `final`: known only when the session ends.
 
-    `make` gives a reader (a new one per format, because some keep a cache).
+    `make` gives a reader (a new one per format, because some keep a cache). `plain` is the attribute that the reader
+    gives, as it is, of a record that `is_plain`; "" where it does more than that.
     """
 
     name: str
@@ -27,10 +28,16 @@ class Alias:
     reads: tuple[str, ...]
     make: Callable[[], Read]
     final: bool = False
+    plain: str = ""
+
+
+def is_plain(record: SessionRecord) -> bool:
+    """Whether nothing about the session puts a mark (`+`, `~`) beside a value."""
+    return not (record.in_progress or record.redispatched or record.tls_version)
 
 
 def _plain(name: str, meaning: str, kind: Kind, attribute: str, *, final: bool = False) -> Alias:
-    return Alias(name, meaning, kind, (attribute,), lambda: attrgetter(attribute), final)
+    return Alias(name, meaning, kind, (attribute,), lambda: attrgetter(attribute), final, attribute)
 
 
 def _optional(name: str, meaning: str, attribute: str, *, final: bool = False) -> Alias:
@@ -44,7 +51,7 @@ def _early_marked(name: str, meaning: str, attribute: str) -> Alias:
         value: int = getattr(record, attribute)
         return f"+{value}" if record.in_progress else value
 
-    return Alias(name, meaning, Kind.NUMBER, (attribute, "in_progress"), lambda: read, True)
+    return Alias(name, meaning, Kind.NUMBER, (attribute, "in_progress"), lambda: read, True, attribute)
 
 
 def _dated(name: str, meaning: str, write: Callable[[int], str]) -> Alias:
@@ -121,6 +128,7 @@ _TABLE = (
         Kind.TEXT,
         ("frontend", "tls_version"),
         lambda: _frontend,
+        plain="frontend",
     ),
     _plain("lc", "number of lines this frontend logged before (in this worker)", Kind.HEX4, "log_number"),
     Alias("ms", "milliseconds of the accept date, three digits", Kind.HEX2, ("accepted",), lambda: _milliseconds),
@@ -132,6 +140,7 @@ _TABLE = (
         ("retries", "redispatched"),
         lambda: _retries,
         True,
+        "retries",
     ),
     _plain("rt", "number of the session", Kind.HEX4, "session_number"),
     _plain("s", "server, or `<NOSRV>`", Kind.TEXT, "server"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from operator import attrgetter
+
 from pasvport.errors import ConfigError
-from pasvport.logformat.aliases import ALIASES, EMPTY_ALIASES, HOSTNAME, PROCESS_ID, unsupported_reason
+from pasvport.logformat.aliases import ALIASES, EMPTY_ALIASES, HOSTNAME, PROCESS_ID, is_plain, unsupported_reason
 from pasvport.logformat.escape import escape_text
 from pasvport.logformat.fetches import compile_expression
 from pasvport.logformat.items import Flags, Kind, Read, constant, flagged
@@ -31,17 +34,29 @@ class Renderer:
     Values (never the format's own text) have control characters, `"` and `#` escaped as `#XX`.
     """
 
-    __slots__ = ("_pieces", "_readers", "_template", "needs", "needs_end")
+    __slots__ = ("_others", "_pieces", "_plain", "_readers", "_template", "needs", "needs_end")
 
-    def __init__(self, pieces: list[str | Read], needs: frozenset[str], needs_end: bool) -> None:
+    def __init__(
+        self, pieces: list[str | Read], plain: Mapping[Read, str], needs: frozenset[str], needs_end: bool
+    ) -> None:
         self._pieces = tuple(pieces)
         self._readers = tuple(piece for piece in pieces if not isinstance(piece, str))
         self._template = "".join(piece.replace("%", "%%") if isinstance(piece, str) else "%s" for piece in pieces)
+        # One getter for all values that are attributes as they are; the others take their places afterwards.
+        names = [plain.get(read, "accepted") for read in self._readers]
+        self._plain = attrgetter(*names) if len(names) > 1 else None
+        self._others = tuple((place, read) for place, read in enumerate(self._readers) if read not in plain)
         self.needs = needs
         self.needs_end = needs_end
 
     def __call__(self, record: SessionRecord) -> str:
-        line = self._template % tuple([read(record) for read in self._readers])
+        if self._plain is not None and is_plain(record):
+            values = list(self._plain(record))
+            for place, read in self._others:
+                values[place] = read(record)
+        else:
+            values = [read(record) for read in self._readers]
+        line = self._template % tuple(values)
         # Nearly every line is clean, and one look at the whole costs less than a look at each value.
         return line if line.isascii() and line.isprintable() else self._escaped(record)
 
@@ -61,7 +76,7 @@ def compile_format(text: str, *, hostname: str = "-", process_id: int = 0, manda
     _must_be_writable(text)
     for part in scan(text):
         compiler.add(part)
-    return Renderer(compiler.pieces, frozenset(compiler.needs), compiler.needs_end)
+    return Renderer(compiler.pieces, compiler.plain, frozenset(compiler.needs), compiler.needs_end)
 
 
 class _Compiler:
@@ -69,6 +84,7 @@ class _Compiler:
 
     def __init__(self, hostname: str, process_id: int, mandatory: bool) -> None:
         self.pieces: list[str | Read] = []
+        self.plain: dict[Read, str] = {}
         self.needs: set[str] = set()
         self.needs_end = False
         self._flags = Flags(mandatory=mandatory)
@@ -109,7 +125,10 @@ class _Compiler:
         if alias is None:
             raise ConfigError(unsupported_reason(name))
         read = self._constants.get(name) or alias.make()
-        self.pieces.append(flagged(read, alias.kind, flags))
+        shown = flagged(read, alias.kind, flags)
+        self.pieces.append(shown)
+        if alias.plain and shown is read:
+            self.plain[shown] = alias.plain
         self.needs.update(alias.reads)
         self.needs_end = self.needs_end or alias.final
 
