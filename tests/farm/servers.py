@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import grp
 import json
 import os
 import platform
@@ -194,7 +195,10 @@ class Proftpd(Server):
         return [str(ROOT / "usr/sbin/proftpd"), "--nodaemon", "--quiet", "--config", str(settings)]
 
     def settings(self, users: Path) -> str:
-        root = "User root\nGroup root\nDefaultRoot ~\n" if os.geteuid() == 0 else ""
+        if os.geteuid() == 0:
+            identity = "User root\nGroup root\nDefaultRoot ~"
+        else:
+            identity = f"User {OWNER.pw_name}\nGroup {grp.getgrgid(os.getgid()).gr_name}"
         return f"""\
 ModulePath {ROOT}/usr/lib/proftpd
 LoadModule mod_tls.c
@@ -208,7 +212,9 @@ SocketBindTight on
 UseIPv6 off
 UseReverseDNS off
 IdentLookups off
-{root}AuthOrder mod_auth_file.c
+ControlsEngine off
+{identity}
+AuthOrder mod_auth_file.c
 AuthUserFile {users}
 RequireValidShell off
 AllowOverwrite on
