@@ -181,10 +181,9 @@ class LiveBackend:
         """The server that a stick table names for this session, if it can be used (`option persist`: even if down)."""
         now = self.plant.loop.now
         for rule in self.rules:
-            if not rule.matches:
+            if not rule.matches or (key := rule.key_of(session)) is None:
                 continue
-            key = rule.key_of(session)
-            entry = rule.table.table.lookup(key, now) if key is not None else None
+            entry = rule.table.table.lookup(key, now)
             if entry is None:
                 continue
             session.use_entry(rule.table, entry)

@@ -64,7 +64,8 @@ class LiveFrontend:
         cells[self.plant.process.cur] -= 1
         for gate in doorway.gates:
             gate.give()
-        self.guests.left(session.host)
+        if self.guests.is_stopping:
+            self.guests.left(session.host)
 
 
 def _rates(plant: Plant, cells: FrontendCells, proxy: Proxy) -> list[RateLimit]:

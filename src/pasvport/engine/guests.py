@@ -15,30 +15,29 @@ class Guests:
 
     def __init__(self, gone: Callable[[], None]) -> None:
         self._gone = gone
-        self._counts: Counter[str] | None = None
-
-    @property
-    def is_stopping(self) -> bool:
-        return self._counts is not None
+        self._counts: Counter[str] = Counter()
+        self.is_stopping = False
+        """Until then everybody is welcome, and the other methods have nothing to do."""
 
     def soft_stop(self, hosts: Iterable[str]) -> None:
         """From now on only the clients in `hosts` (one mention per session) are admitted."""
-        if self._counts is None:
+        if not self.is_stopping:
+            self.is_stopping = True
             self._counts = Counter(hosts)
             self._leave_if_empty()
 
     def admits(self, host: str) -> bool:
         """Whether a new connection from `host` is served."""
-        return self._counts is None or host in self._counts
+        return not self.is_stopping or host in self._counts
 
     def came(self, host: str) -> None:
         """A session began."""
-        if self._counts is not None:
+        if self.is_stopping:
             self._counts[host] += 1
 
     def left(self, host: str) -> None:
         """A session ended."""
-        if self._counts is None:
+        if not self.is_stopping:
             return
         self._counts[host] -= 1
         if self._counts[host] <= 0:

@@ -153,7 +153,8 @@ class LiveListener:
         cells, counters = plant.cells, plant.counters
         cells[frontend.cells.conn_tot] += 1
         cells[plant.process.connections] += 1
-        if not admitted and not frontend.guests.admits(host):
+        guests = frontend.guests
+        if guests.is_stopping and not admitted and not guests.admits(host):
             self._refuse(client)
             return
         for limit in frontend.rates:
@@ -161,9 +162,10 @@ class LiveListener:
         counters.enter(frontend.cells)
         counters.enter(self.doorway.cells)
         cells[plant.process.cur] += 1
-        cells[plant.process.sessions] += 1
-        frontend.guests.came(host)
-        session = Session(self.doorway, client, host, int(port), cells[plant.process.sessions])
+        number = cells[plant.process.sessions] = cells[plant.process.sessions] + 1
+        if guests.is_stopping:
+            guests.came(host)
+        session = Session(self.doorway, client, host, int(port), number)
         logger = frontend.logger
         if logger is not None and logger.at_accept:
             logger.session_started(session.record(Culprit.NONE, Stage.NONE))

@@ -116,8 +116,9 @@ class Relay:
         """Both sides are connected and watched: start to relay."""
         self.upload = Pump(self.client, self.server)
         self.download = Pump(self.server, self.client)
-        self.client_seen = self.server_seen = self.plant.loop.now
-        self.watch_the_clock()
+        now = self.client_seen = self.server_seen = self.plant.loop.now
+        if now + self.patience.shortest < self.due:
+            self.wake_by(now + self.patience.shortest)
 
     def relay_events(self, descriptor: int, events: int) -> None:
         """Move bytes because of `events` on one of the two descriptors."""

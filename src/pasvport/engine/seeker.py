@@ -220,12 +220,14 @@ class Seeker(Relay):
     def use_entry(self, table: LiveTable, entry: Entry) -> None:
         """Keep a stick entry alive as long as this session; each at most once."""
         if self.entries is None:
-            self.entries = []
+            self.entries = [(table, entry)]
         elif any(held is entry for _, held in self.entries):
             return
+        else:
+            self.entries.append((table, entry))
         table.table.pin(entry)
-        table.table.session_started(entry, self.plant.loop.now)
-        self.entries.append((table, entry))
+        if table.table.counts:
+            table.table.session_started(entry, self.plant.loop.now)
 
     def ready(self, descriptor: int, events: int) -> None:
         """epoll reported events on one of the two descriptors."""
@@ -291,7 +293,8 @@ class Seeker(Relay):
         """The stick entries of this session may expire again."""
         now = self.plant.loop.now
         for table, entry in self.entries or ():
-            table.table.session_ended(entry, bytes_in, bytes_out, now)
+            if table.table.counts:
+                table.table.session_ended(entry, bytes_in, bytes_out, now)
             table.table.release(entry, now)
             if self.learnt and not self.connected_at and not entry.users:
                 # We named a server that we never reached: the client's next try is free to choose.

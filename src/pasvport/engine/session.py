@@ -126,7 +126,8 @@ class Session(Connector):
         connecting = _milliseconds(self.taken_at, self.connected_at)
         total = _milliseconds(self.accepted_at, plant.loop.now)
         for owner in self._behind():
-            cells[owner.lastsess] = today
+            if cells[owner.lastsess] != today:
+                cells[owner.lastsess] = today
             if waited:
                 self._add_time(owner.queue_time, owner.queue_time_max, waited)
             if connecting:

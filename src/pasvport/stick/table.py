@@ -60,6 +60,8 @@ class StickTable:
         self._current = self._slots({"conn_cur"})
         self._inward = self._slots(_INWARD)
         self._outward = self._slots(_OUTWARD)
+        self.counts = bool(self._at_start or self._current or self._inward or self._outward)
+        """Whether sessions change the data of entries: without, `session_started` and `session_ended` do nothing."""
 
     def __len__(self) -> int:
         return len(self._entries)
