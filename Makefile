@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test check bench docs format clean
+.PHONY: help install demo test check compiled pure test-compiled bench docs format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,16 @@ format: install ## let ruff put the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+compiled: install ## the data plane compiled with mypyc, used by .venv/bin/pasvport until `make pure`
+	$(BIN)/python contrib/compile.py --install
+
+pure: install ## back to the Python sources
+	$(BIN)/python contrib/compile.py --remove
+
+test-compiled: install ## the tests of the data plane against a compiled copy
+	$(BIN)/python contrib/compile.py
+	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/pytest tests/engine tests/stick tests/balance tests/logs
+
 bench: install ## beside HAProxy and nginx, as ratios; FULL=1 for everything, ONLY=connections,ftp for some
 	@.ci/system bench
 	$(BIN)/python -m bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY)) $(ARGS)
@@ -46,4 +56,4 @@ docs: install ## write the generated reference pages again
 	$(BIN)/python -c 'from pasvport.logformat.reference import render_reference as page; print(page(), end="")' > docs/logging.md
 
 clean: ## remove what set-up and tests made
-	rm -rf $(VENV) tests/.servers .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build tests/.servers .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,6 +29,7 @@ from pasvport.control import host
 from pasvport.control.console import Console
 from pasvport.control.resolve import UNRESOLVED_SERVERS, resolve
 from pasvport.control.start import Launch, serve
+from pasvport.engine import is_compiled
 from pasvport.errors import ConfigError, ResourceError
 from pasvport.logformat import compile_format
 from pasvport.model import Config
@@ -251,6 +252,7 @@ def _show_build() -> int:
     limits = host.limits(Config(), cpus=host.processors(), soft=soft, hard=hard)
     rows = (
         ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
+        ("Data plane", "compiled (mypyc)" if is_compiled() else "Python"),
         ("Features", " ".join(f"+{name}" for name in sorted(FEATURES))),
         ("Steering by source address (SO_ATTACH_REUSEPORT_CBPF)", _steering()),
         ("Splicing in the kernel (splice)", "yes" if hasattr(os, "splice") else "no"),
