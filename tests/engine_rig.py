@@ -64,7 +64,15 @@ TCPLOG = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"
 class Rig:
     """One worker process. `connect()` reaches its first listener; `log()` waits for one line; close() reaps it."""
 
-    def __init__(self, configuration, *, log_format=TCPLOG, log_options=None, states=None):
+    def __init__(
+        self,
+        configuration,
+        *,
+        log_format=TCPLOG,
+        log_options=None,
+        states=None,
+        program=("-m", "pasvport.engine.worker"),
+    ):
         self.sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sink.bind(("127.0.0.1", 0))
         self.sink.settimeout(DEADLINE)
@@ -72,6 +80,7 @@ class Rig:
         front = replace(configuration.proxies[0], logging=logging)
         self.config = replace(configuration, proxies=(front, *configuration.proxies[1:]))
         self.layout = CounterLayout(self.config)
+        self.program = program
         self._open()
         self._spawn(states)
 
@@ -90,7 +99,7 @@ class Rig:
     def _spawn(self, states):
         passed = [self.listener, self._theirs, self._log_there, self.memory, *self.slots.values()]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pasvport.engine.worker", str(self._theirs.fileno())],
+            [sys.executable, *self.program, str(self._theirs.fileno())],
             pass_fds=[item if isinstance(item, int) else item.fileno() for item in passed],
         )
         log_descriptor = self._log_there.fileno()
