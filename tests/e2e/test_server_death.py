@@ -30,6 +30,8 @@ def test_clients_of_a_dead_server_move(balancer: str) -> None:
     ) as page:
         page.put("content", CONTENT)
         settled = page.source_of(A)
+        # A server that no check has seen yet falls with the first failure.
+        page.sink.until_text(f"server ftp_servers/{A} succeeded")
         with logged_in(page, page.source_of(B)) as (server, session):
             assert server.name == B
             data = session.transfercmd("RETR pub/content")
