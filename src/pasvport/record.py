@@ -275,3 +275,101 @@ class CounterLayout:
     def size(self, workers: int) -> int:
         """Bytes of the whole mapping."""
         return self.width * workers * 8
+
+
+# --- FTP: sessions and transfers ----------------------------------------------------------------------------------
+
+
+class Direction(StrEnum):
+    """Of a transfer, as the client sees it."""
+
+    DOWNLOAD = "download"
+    UPLOAD = "upload"
+
+
+class DataMode(StrEnum):
+    """By which command a data connection was agreed on, on either side of the balancer."""
+
+    NONE = "-"
+    PASV = "PASV"
+    EPSV = "EPSV"
+    PORT = "PORT"
+    EPRT = "EPRT"
+
+
+class DataEnding(StrEnum):
+    """How the bytes of a transfer ended."""
+
+    NONE = "-"
+    COMPLETE = "complete"
+    CLIENT_ABORT = "client-abort"
+    SERVER_ABORT = "server-abort"
+    CUT = "cut"
+    """By the balancer: ABOR, a stall, a refusal, the end of the session."""
+
+
+@dataclass(slots=True)
+class TransferRecord:
+    """All that a log line may say of one transfer. The dialogue fills what it knows; it has no clock.
+
+    The engine adds `started` (seconds since the epoch), the times (milliseconds, -1 = not reached) and the peer's
+    address. `path` is the argument's bytes, `size` the bytes moved; `code` is the reply code that the client was told,
+    `server_code` what the server said (0: nothing). `number` counts the session's data paths.
+    """
+
+    number: int
+    verb: str
+    path: bytes
+    direction: Direction
+    user: bytes = b""
+    server: str = NO_SERVER
+    data_type: str = "A"
+    restart: int = 0
+    size: int = 0
+    client_mode: DataMode = DataMode.NONE
+    server_mode: DataMode = DataMode.NONE
+    port: int = 0
+    code: int = 0
+    server_code: int = 0
+    ending: DataEnding = DataEnding.NONE
+    culprit: Culprit = Culprit.NONE
+    stage: Stage = Stage.NONE
+    peer: str = "-"
+    started: float = 0.0
+    client_wait: int = -1
+    connect_time: int = -1
+    duration: int = -1
+
+    @property
+    def termination_state(self) -> str:
+        return self.culprit + self.stage
+
+    @property
+    def is_complete(self) -> bool:
+        """Every byte arrived and both sides said so."""
+        return self.ending is DataEnding.COMPLETE and 200 <= self.code < 300
+
+
+@dataclass(slots=True)
+class FtpSessionRecord:
+    """What FTP adds to a SessionRecord. `user` is the last name given, `logged_in` whether it was accepted.
+
+    `reason` says in words why the session ended. `strays` are replies nobody had asked for.
+    """
+
+    user: bytes = b""
+    logged_in: bool = False
+    virtual_host: bytes = b""
+    server: str = NO_SERVER
+    commands: int = 0
+    refused_commands: int = 0
+    transfers: int = 0
+    failed_transfers: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    login_failures: int = 0
+    strangers: int = 0
+    strays: int = 0
+    redispatches: int = 0
+    blind: bool = False
+    reason: str = ""

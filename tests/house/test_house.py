@@ -22,6 +22,7 @@ FLOOR = {
     "balance": 3,
     "stick": 3,
     "logformat": 3,
+    "ftp": 3,
     "wire": 3,
     "health": 4,
     "sockets": 4,

@@ -1,0 +1,177 @@
+"""What the engine shall do, in the imperative; carried out in the order given.
+
+Each question has exactly one answer among the events: ChooseServer -> ServerAssigned (then ServerConnected) or
+NoServer; LeaseDataPort -> DataPortLeased or LeaseFailed; DialServerData, DialClientData -> connected or failed;
+StartTransfer -> DataFinished. DropData and CloseSession make the answers still due needless (all but DataFinished).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pasvport.record import Culprit, DataMode, Direction, FtpSessionRecord, Stage, TransferRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SendToClient:
+    """Whole lines for the client's control connection, in one write: some peers want CR and LF together."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendToServer:
+    """Whole lines for the server's control connection, in one write.
+
+    `urgent` is the offset of the byte to be sent as urgent data (MSG_OOB; Telnet's DM, RFC 854), -1 for none.
+    """
+
+    data: bytes
+    urgent: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseServer:
+    """Pick a server and connect to it. `user` and `virtual_host` are known when the choice was deferred to USER.
+
+    `again`: another one failed this session before its login, for `reason`; it must not be picked again if there is
+    a choice.
+    """
+
+    user: bytes = b""
+    virtual_host: bytes = b""
+    again: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveServer:
+    """Close the server's control connection once what was sent is on its way; forget its data path."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseDataPort:
+    """Bind a random free port of the pool, on the address the client dialled, and listen before answering.
+
+    The lease belongs to this session; PeerPolicy.admits says who may connect. It ends with DropData, with the end of
+    its transfer, or with the session.
+    """
+
+    path: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropData:
+    """Give back the lease and close whatever data connections, waiting or being dialled, the path has.
+
+    Only for a path whose transfer was not started.
+    """
+
+    path: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialServerData:
+    """Connect to the server's data port at once, before the client comes."""
+
+    path: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialClientData:
+    """Connect to an active client, from the address it dialled."""
+
+    path: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartTransfer:
+    """Both data connections stand: pump one direction. End as FIN is told by FIN, end as reset by reset."""
+
+    path: int
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class AbortTransfer:
+    """Reset both data connections of a started transfer, so that what was cut short never looks complete."""
+
+    path: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountLoginFailure:
+    """The server answered 530 to USER, PASS or ACCT: for the stick table's `ftp_fail_cnt`."""
+
+    user: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLogin:
+    """The server let `user` in."""
+
+    user: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LearnPassive:
+    """What works at this server: give it back in ServerAssigned.passive of later sessions."""
+
+    mode: DataMode
+
+
+@dataclass(frozen=True, slots=True)
+class LearnFeatures:
+    """What this server lists of what we carry: narrow Settings.features of its backend's later sessions."""
+
+    features: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTransfer:
+    """A transfer has ended, well or not: complete the record with times and log it."""
+
+    record: TransferRecord
+
+
+@dataclass(frozen=True, slots=True)
+class GoBlind:
+    """AUTH was accepted: from here on both control connections are opaque bytes, relayed as `mode tcp` would.
+
+    Nothing of either side is left unread in the dialogue. The session's end is still told to it (ClientLeft,
+    ServerLeft, DrainRequested), so that there is one CloseSession.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSession:
+    """The last action of every session, exactly once: send what is queued, close everything, write the log line."""
+
+    culprit: Culprit
+    stage: Stage
+    record: FtpSessionRecord
+
+
+Action = (
+    SendToClient
+    | SendToServer
+    | ChooseServer
+    | LeaveServer
+    | LeaseDataPort
+    | DropData
+    | DialServerData
+    | DialClientData
+    | StartTransfer
+    | AbortTransfer
+    | CountLoginFailure
+    | NoteLogin
+    | LearnPassive
+    | LearnFeatures
+    | RecordTransfer
+    | GoBlind
+    | CloseSession
+)

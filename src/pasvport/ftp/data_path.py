@@ -1,0 +1,108 @@
+"""One data path: what a PASV, EPSV, PORT or EPRT opened, up to the end of the one transfer it serves."""
+
+from __future__ import annotations
+
+from pasvport.ftp.grammar import Command, Reply
+from pasvport.ftp.passive import Target
+from pasvport.ftp.states import PATH, PathState, Step
+from pasvport.record import Culprit, DataEnding, DataMode, Direction, Stage
+
+_BUSY = frozenset(PathState) - {PathState.READY, PathState.GONE}
+_STARTED = frozenset({PathState.MOVING, PathState.HELD})
+
+
+class DataPath:
+    """Facts about one path; `take` is the only thing that moves its state."""
+
+    __slots__ = (
+        "aborted",
+        "behind",
+        "blame",
+        "client_connected",
+        "client_mode",
+        "code",
+        "command",
+        "dialled_client",
+        "direction",
+        "ending",
+        "final",
+        "number",
+        "port",
+        "preliminary",
+        "restart",
+        "server_answered",
+        "server_code",
+        "server_connected",
+        "server_mode",
+        "size",
+        "state",
+        "target",
+        "told",
+        "tries",
+        "unsupported",
+    )
+
+    def __init__(self, number: int, client_mode: DataMode, tries: list[DataMode]) -> None:
+        self.number = number
+        self.client_mode = client_mode
+        self.server_mode = DataMode.NONE
+        self.tries = tries
+        self.state = PathState.OPENING
+        self.port = 0
+        self.target: Target | None = None
+        self.server_answered = self.unsupported = False
+        self.client_connected = self.server_connected = self.dialled_client = False
+        self.command = Command("")
+        self.direction = Direction.DOWNLOAD
+        self.restart = 0
+        self.preliminary: Reply | None = None
+        """A 1xx that waits for the active client's connection."""
+        self.final: Reply | None = None
+        """A positive reply that waits for the end of the data, or a negative one that the client has."""
+        self.behind: list[Reply] = []
+        """Replies that came after a held one."""
+        self.told = self.aborted = False
+        self.code = self.server_code = 0
+        self.size = 0
+        self.ending = DataEnding.NONE
+        self.blame: tuple[Culprit, Stage] | None = None
+
+    def take(self, step: Step) -> bool:
+        """Move as the table says; False, and nothing happens, where it has no row."""
+        target = PATH.get((self.state, step))
+        if target is None:
+            return False
+        self.state = target
+        return True
+
+    @property
+    def is_busy(self) -> bool:
+        """Further commands must wait."""
+        return self.state in _BUSY
+
+    @property
+    def is_transferring(self) -> bool:
+        """A transfer command was forwarded and its end has not been told."""
+        return self.state in _BUSY and self.state is not PathState.OPENING
+
+    @property
+    def is_started(self) -> bool:
+        """StartTransfer was asked and DataFinished is still due."""
+        return self.state in _STARTED
+
+    @property
+    def holds_replies(self) -> bool:
+        """The transfer's final reply waits, so those after it must wait behind it."""
+        return self.final is not None and not self.told and self.state in (PathState.GRANTED, PathState.HELD)
+
+    def judged(self) -> tuple[Culprit, Stage]:
+        """Who ended this transfer and at which stage."""
+        if self.blame is not None:
+            return self.blame
+        if self.aborted or self.ending is DataEnding.CLIENT_ABORT:
+            return Culprit.CLIENT_ABORT, Stage.DATA
+        if self.ending is DataEnding.COMPLETE and 200 <= self.code < 300:
+            return Culprit.NONE, Stage.NONE
+        if self.ending is DataEnding.NONE:
+            return Culprit.SERVER_ABORT, Stage.REQUEST
+        return Culprit.SERVER_ABORT, Stage.DATA

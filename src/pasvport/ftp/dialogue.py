@@ -1,0 +1,270 @@
+"""The dialogue of one FTP session between a client, the balancer and a server: events in, actions out.
+
+Drive it so: `receive(event)` gives the actions to carry out, in order; then look at `timers` and `reads_client`, and
+arm, disarm, read or stop reading accordingly. Answers to actions are given by further calls of `receive`, never from
+within one. AbortTransfer is answered (DataFinished) before any other event. After CloseSession nothing is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pasvport.errors import ProtocolError, Side
+from pasvport.ftp.actions import Action, SendToClient, SendToServer
+from pasvport.ftp.events import (
+    ClientConnected,
+    ClientDataConnected,
+    ClientDataFailed,
+    ClientDataRefused,
+    ClientLeft,
+    ClientSent,
+    DataFinished,
+    DataPortLeased,
+    DrainRequested,
+    Event,
+    LeaseFailed,
+    LoginLimitExceeded,
+    NoServer,
+    ServerAssigned,
+    ServerConnected,
+    ServerDataConnected,
+    ServerDataFailed,
+    ServerLeft,
+    ServerSent,
+    TimedOut,
+    Timer,
+)
+from pasvport.ftp.login import UNAVAILABLE
+from pasvport.ftp.requests import Requests
+from pasvport.ftp.states import ALLOWED, PathState, Phase
+from pasvport.record import Culprit, FtpSessionRecord
+
+_CLOSES = "closing the control connection."
+
+
+class Dialogue(Requests):
+    """One session. Any event at any time is safe: what the phase does not allow is ignored.
+
+    A peer's breach of the protocol ends the session (CloseSession names the culprit), it never raises.
+    """
+
+    __slots__ = ()
+
+    # --- the interface --------------------------------------------------------------------------------------------
+
+    def receive(self, event: Event) -> list[Action]:
+        """The consequences of one event, in order."""
+        kind = type(event)
+        if (self._phase, kind) not in ALLOWED:
+            return []
+        actions: list[Action] = []
+        self._actions = actions
+        try:
+            _EVENTS[kind](self, event)
+            self._proceed()
+        except ProtocolError as broken:
+            self._broken(broken)
+        return actions
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @property
+    def path_state(self) -> PathState:
+        """Of the present data path; GONE if there is none."""
+        return self._path.state if self._path is not None else PathState.GONE
+
+    @property
+    def record(self) -> FtpSessionRecord:
+        """What is known of the session so far."""
+        return self._record
+
+    @property
+    def is_transferring(self) -> bool:
+        """A transfer was asked for and its end has not been told."""
+        return self._path is not None and self._path.is_transferring
+
+    @property
+    def reads_client(self) -> bool:
+        """Whether more of the client's bytes are wanted; False while it has sent too much ahead."""
+        if self._phase in (Phase.PENALTY, Phase.LEAVING, Phase.OVER):
+            return False
+        return len(self._held) < self._settings.max_held
+
+    @property
+    def timers(self) -> frozenset[Timer]:
+        """The deadlines that must be running now. A timer that stays in the set goes on, it is not restarted."""
+        if self._phase is Phase.OPEN:
+            return self._open_timers()
+        return _PHASE_TIMERS.get(self._phase, frozenset())
+
+    def _open_timers(self) -> frozenset[Timer]:
+        path = self._path
+        if path is not None and path.is_started:
+            return _TRANSFER_TIMER
+        if path is not None and path.state is PathState.GRANTED and not path.client_connected:
+            return _DATA_TIMER
+        if self._is_owed:
+            waits_for_client = path is not None and path.state is PathState.ASKED and not path.client_connected
+            return _SERVER_AND_DATA if waits_for_client else _SERVER_TIMER
+        if path is not None and path.state is PathState.READY and not path.client_connected:
+            return _CLIENT_AND_DATA
+        return _CLIENT_TIMER
+
+    # --- bytes ----------------------------------------------------------------------------------------------------
+
+    def _client_sent(self, event: ClientSent) -> None:
+        self._client.push(event.data)
+        answers = self._client.answers()
+        if answers:
+            self._do(SendToClient(answers))
+
+    def _server_sent(self, event: ServerSent) -> None:
+        server = self._server
+        server.push(event.data)
+        answers = server.answers()
+        if answers:
+            self._do(SendToServer(answers))
+        # A server that is left in the middle takes the rest of its bytes with it.
+        while self._server is server and self._phase not in (Phase.OVER, Phase.LEAVING, Phase.BLIND):
+            line = server.pull()
+            if line is None:
+                return
+            reply = self._reader.read(line)
+            if reply is not None:
+                self._replied(reply)
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+
+    def _broken(self, broken: ProtocolError) -> None:
+        """A peer broke the protocol. Before login another server may do better than this one."""
+        by_client = broken.whose is Side.CLIENT
+        culprit = Culprit.CLIENT_ABORT if by_client else Culprit.SERVER_ABORT
+        replaceable = self._phase is not Phase.PARTING and self._is_replaceable
+        if by_client or not replaceable:
+            self._end(culprit, str(broken), f"Protocol error, {_CLOSES}")
+        else:
+            self._redispatch(str(broken), culprit)
+
+    def _client_left(self, event: ClientLeft) -> None:
+        self._client_done = True
+        if self._phase in (Phase.PARTING, Phase.BLIND):
+            self._end(Culprit.CLIENT_ABORT if event.reset else Culprit.NONE, "the client closed")
+        elif event.reset or self._phase is Phase.PENALTY or not (self._held or self._phase is Phase.OPEN):
+            self._end(Culprit.CLIENT_ABORT, "the client reset the connection" if event.reset else "the client closed")
+
+    def _server_left(self, event: ServerLeft) -> None:
+        self._server_alive = False
+        path = self._path
+        if self._phase is Phase.BLIND:
+            self._end(Culprit.NONE, event.reason)
+        elif self._phase is Phase.PARTING:
+            self._say(221, "Goodbye.")
+            self._end(Culprit.NONE, "QUIT")
+        elif self._is_replaceable:
+            self._redispatch(event.reason, Culprit.SERVER_ABORT)
+        elif path is not None and path.holds_replies:
+            # Its last word is known: the bytes may still arrive.
+            self._server_gone = event.reason
+        else:
+            self._end(Culprit.SERVER_ABORT, event.reason, UNAVAILABLE)
+
+    def _timed_out(self, event: TimedOut) -> None:
+        if event.which not in self.timers:
+            return
+        _TIMEOUTS[event.which](self, event)
+
+    def _client_slow(self, event: TimedOut) -> None:
+        if self._phase is Phase.BLIND:
+            self._end(Culprit.CLIENT_TIMEOUT, "timeout client")
+        else:
+            self._end(Culprit.CLIENT_TIMEOUT, "timeout client", f"Timeout, {_CLOSES}")
+
+    def _server_slow(self, event: TimedOut) -> None:
+        if self._phase is Phase.BLIND:
+            self._end(Culprit.SERVER_TIMEOUT, "timeout server")
+        elif self._phase is Phase.PARTING:
+            self._say(221, "Goodbye.")
+            self._end(Culprit.NONE, "QUIT, not answered in time")
+        elif self._is_replaceable:
+            self._redispatch("timeout server", Culprit.SERVER_TIMEOUT)
+        else:
+            self._end(Culprit.SERVER_TIMEOUT, "timeout server", f"The server does not answer, {_CLOSES}")
+
+    def _data_slow(self, event: TimedOut) -> None:
+        self._client_never_came()
+
+    def _transfer_slow(self, event: TimedOut) -> None:
+        self._stalled(Culprit.SERVER_TIMEOUT if event.whose is Side.SERVER else Culprit.CLIENT_TIMEOUT)
+
+    def _penalty_over(self, event: TimedOut) -> None:
+        self._end(Culprit.PROXY, "ftp-login-limit", f"Too many failed logins, {_CLOSES}")
+
+    def _drain(self, event: DrainRequested) -> None:
+        if self._phase is Phase.BLIND:
+            return
+        self._draining = (event.culprit, event.reason)
+        if self._phase is Phase.PARTING:
+            self._say(221, "Goodbye.")
+            self._end(Culprit.NONE, "QUIT")
+        elif self._phase is not Phase.OPEN:
+            self._end(event.culprit, event.reason, UNAVAILABLE)
+
+    def _finished(self, event: DataFinished) -> None:
+        path = self._path
+        if self._phase is not Phase.LEAVING:
+            self._data_finished(event)
+        elif path is not None and path.number == event.path:
+            path.size, path.ending = event.size, event.how
+            self._path = None
+            self._record_transfer(path)
+            self._close()
+
+
+_CLIENT_TIMER = frozenset({Timer.CLIENT})
+_SERVER_TIMER = frozenset({Timer.SERVER})
+_DATA_TIMER = frozenset({Timer.DATA})
+_TRANSFER_TIMER = frozenset({Timer.TRANSFER})
+_CLIENT_AND_DATA = _CLIENT_TIMER | _DATA_TIMER
+_SERVER_AND_DATA = _SERVER_TIMER | _DATA_TIMER
+_PHASE_TIMERS = {
+    Phase.PENALTY: frozenset({Timer.PENALTY}),
+    Phase.LOCAL: _CLIENT_TIMER,
+    Phase.WELCOMING: _SERVER_TIMER,
+    Phase.REPLAYING: _SERVER_TIMER,
+    Phase.PARTING: _SERVER_TIMER,
+    Phase.BLIND: _CLIENT_TIMER | _SERVER_TIMER,
+}
+
+# The event's class is the key, so that each method may say exactly which event it takes.
+_EVENTS: dict[type[Event], Callable[[Dialogue, Any], None]] = {
+    ClientConnected: Dialogue._client_connected,
+    LoginLimitExceeded: Dialogue._limit_exceeded,
+    ServerAssigned: Dialogue._assigned,
+    ServerConnected: Dialogue._connected,
+    NoServer: Dialogue._no_server,
+    ClientSent: Dialogue._client_sent,
+    ServerSent: Dialogue._server_sent,
+    ClientLeft: Dialogue._client_left,
+    ServerLeft: Dialogue._server_left,
+    DataPortLeased: Dialogue._leased,
+    LeaseFailed: Dialogue._lease_failed,
+    ServerDataConnected: Dialogue._server_data_connected,
+    ServerDataFailed: Dialogue._server_data_failed,
+    ClientDataConnected: Dialogue._client_data_connected,
+    ClientDataFailed: Dialogue._client_data_failed,
+    ClientDataRefused: Dialogue._stranger,
+    DataFinished: Dialogue._finished,
+    TimedOut: Dialogue._timed_out,
+    DrainRequested: Dialogue._drain,
+}
+
+_TIMEOUTS: dict[Timer, Callable[[Dialogue, TimedOut], None]] = {
+    Timer.CLIENT: Dialogue._client_slow,
+    Timer.SERVER: Dialogue._server_slow,
+    Timer.DATA: Dialogue._data_slow,
+    Timer.TRANSFER: Dialogue._transfer_slow,
+    Timer.PENALTY: Dialogue._penalty_over,
+}

@@ -1,0 +1,204 @@
+"""What happens to a session, in the past tense: everything the dialogue can be told.
+
+`path` numbers the data paths of a session. An event of a path that is no longer the present one is ignored, so that
+a late accept or dial can never serve another transfer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pasvport.errors import Side
+from pasvport.record import Culprit, DataEnding, DataMode
+
+
+class Timer(StrEnum):
+    """Deadlines the dialogue may want; `Dialogue.timers` says which ones now. Their lengths are the engine's."""
+
+    CLIENT = "client"
+    """`timeout client`: the client's next command. Restarted by every byte it sends."""
+    SERVER = "server"
+    """`timeout server`: the server's next reply. Restarted by every byte it sends."""
+    DATA = "ftp-data"
+    """`timeout ftp-data`: from the answer to PASV until the client's data connection is there."""
+    TRANSFER = "ftp-transfer"
+    """`timeout ftp-transfer`: no byte of the transfer moved."""
+    PENALTY = "penalty"
+    """The delay before a source that failed too many logins is sent away."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConnected:
+    """`host` is the client's literal address; `advertise` the IPv4 literal for 227, empty if there is none.
+
+    The engine has chosen `advertise`: the address that the client dialled, or what `advertise ... for` names.
+    """
+
+    host: str
+    advertise: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLimitExceeded:
+    """The source failed too often (`ftp-login-limit`). May come instead of a server, or at any time before login."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAssigned:
+    """Answer to ChooseServer. `host` is its literal address, `passive` what is known to work there (NONE: nothing)."""
+
+    name: str
+    host: str
+    passive: DataMode = DataMode.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConnected:
+    """The control connection to the assigned server stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoServer:
+    """Answer to ChooseServer: none is left, or the queue's time is over. `culprit` as HAProxy would name it."""
+
+    reason: str
+    culprit: Culprit = Culprit.SERVER_ABORT
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSent:
+    """Bytes of the client's control connection, cut anywhere."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSent:
+    """Bytes of the server's control connection, cut anywhere."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLeft:
+    """The client's control connection ended: by FIN (it may still wait for replies) or by a reset."""
+
+    reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLeft:
+    """The server's control connection ended, after everything it sent was reported."""
+
+    reason: str = "connection closed"
+
+
+@dataclass(frozen=True, slots=True)
+class DataPortLeased:
+    """Answer to LeaseDataPort: the port listens, for this session alone."""
+
+    path: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseFailed:
+    """Answer to LeaseDataPort: the pool is exhausted, or the machine refused."""
+
+    path: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerDataConnected:
+    """Answer to DialServerData."""
+
+    path: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerDataFailed:
+    """Answer to DialServerData: refused, or `timeout connect` passed."""
+
+    path: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDataConnected:
+    """The client reached the leased port from an address the policy admits, or DialClientData succeeded.
+
+    The engine accepts no further connection for this lease, and reads nothing before StartTransfer.
+    """
+
+    path: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDataFailed:
+    """Answer to DialClientData: the client could not be reached."""
+
+    path: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDataRefused:
+    """Somebody whom the policy does not admit connected to the leased port and was dropped; the lease stands."""
+
+    path: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataFinished:
+    """Answer to StartTransfer, exactly one, also after AbortTransfer (then with CUT): both data connections are closed.
+
+    COMPLETE: the sender's FIN was met and every byte, and then FIN, was given to the receiver. In an upload that is
+    the server, so its 226 comes after. `size` is how many bytes the receiver was given.
+    """
+
+    path: int
+    size: int
+    how: DataEnding
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """A timer of `Dialogue.timers` ran out. For TRANSFER, `whose` names the side that did not move, if known."""
+
+    which: Timer
+    whose: Side | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """The session shall end at the next moment without a transfer: soft stop, reload, its server set to drain."""
+
+    reason: str
+    culprit: Culprit = Culprit.KILLED
+
+
+Event = (
+    ClientConnected
+    | LoginLimitExceeded
+    | ServerAssigned
+    | ServerConnected
+    | NoServer
+    | ClientSent
+    | ServerSent
+    | ClientLeft
+    | ServerLeft
+    | DataPortLeased
+    | LeaseFailed
+    | ServerDataConnected
+    | ServerDataFailed
+    | ClientDataConnected
+    | ClientDataFailed
+    | ClientDataRefused
+    | DataFinished
+    | TimedOut
+    | DrainRequested
+)

@@ -1,0 +1,45 @@
+"""FEAT: only what balancer and server both do, worded the same for every server (RFC 2389)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pasvport.ftp.grammar import Reply, rendered_list
+from pasvport.ftp.settings import FEATURES, AuthTls, Settings
+
+_OURS = (b"EPSV", b"PASV")
+"""Answered by the balancer, whatever the server can."""
+_WORDS = {b"AUTH": b"AUTH TLS", b"REST": b"REST STREAM"}
+_TLS = frozenset({b"AUTH", b"PBSZ", b"PROT"})
+# Its facts differ between servers and clients must know them, so the server's own line is shown.
+_SERVERS_WORDS = frozenset({b"MLST"})
+
+
+def features_of(reply: Reply) -> dict[bytes, bytes]:
+    """What the reply to FEAT lists of what we carry: name -> its whole line. Empty for a refusal."""
+    if reply.code != 211:
+        return {}
+    listed = (line.strip() for line in reply.lines[1:-1])
+    found = {line.split(b" ", 1)[0].upper(): line for line in listed if line}
+    return {name: line for name, line in found.items() if name in FEATURES}
+
+
+def rendered_features(settings: Settings, of_server: dict[bytes, bytes]) -> bytes:
+    """The answer to FEAT."""
+    names = {name for name in settings.features if name in of_server} | set(_OURS)
+    names -= _TLS if settings.auth is AuthTls.REFUSE or settings.deferred else set()
+    names -= set() if settings.active else {b"EPRT"}
+    names |= {b"EPRT"} if settings.active else set()
+    lines = tuple(_line(name, of_server) for name in sorted(names))
+    return rendered_list(211, "Features:", lines, "End")
+
+
+def common_features(names: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Stands for a server not chosen yet; features that only a server can word are left out."""
+    return {name: name for name in names if name not in _SERVERS_WORDS}
+
+
+def _line(name: bytes, of_server: dict[bytes, bytes]) -> bytes:
+    if name in _SERVERS_WORDS:
+        return of_server[name]
+    return _WORDS.get(name, name)

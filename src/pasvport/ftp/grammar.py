@@ -1,0 +1,163 @@
+"""Commands and replies: from lines to values and back.
+
+RFC 959 sections 4.1.3, 4.2 and 5.3. Bytes are never decoded: an argument is what stood after the first space.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from pasvport.errors import ProtocolError, Side
+from pasvport.ftp.lines import Line
+from pasvport.ftp.verbs import VERBS, Arity
+
+CRLF = b"\r\n"
+_VERB = re.compile(rb"([A-Za-z][A-Za-z0-9]{1,15})(?: (.*))?", re.DOTALL)
+_REPLY = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+PART = 8192
+"""Bytes of a multi-line reply after which what has come is passed on as a part."""
+_HIDDEN = b" ***"
+
+
+class Command(NamedTuple):
+    """What a client asks. `line` is what it sent, without its end and without Telnet commands.
+
+    A line that is no command has an empty `verb`, and `fault` says why.
+    """
+
+    verb: str
+    argument: bytes = b""
+    line: bytes = b""
+    urgent: bool = False
+    fault: str = ""
+
+
+def parse_command(line: Line) -> Command:
+    """Any line; never raises: what is no command comes out with a fault."""
+    if line.fault:
+        return Command("", fault=line.fault)
+    found = _VERB.fullmatch(line.data)
+    if found is None:
+        return Command("", fault="not a command")
+    verb = found[1].decode("ascii").upper()
+    return Command(verb, found[2] or b"", line.data, line.urgent)
+
+
+def lacks_argument(command: Command) -> bool:
+    """A verb whose argument is required came without one."""
+    row = VERBS.get(command.verb)
+    return row is not None and row.arity is Arity.REQUIRED and not command.argument
+
+
+def masked(command: Command) -> bytes:
+    """The command as a log may show it: no password, no account, nothing of a line that could not be parsed."""
+    if not command.verb:
+        return b"<" + command.fault.encode("ascii") + b">"
+    row = VERBS.get(command.verb)
+    if row is not None and row.secret:
+        return command.verb.encode("ascii") + _HIDDEN
+    return command.line
+
+
+class Reply(NamedTuple):
+    """One reply, or a part of a long one (`complete` False, the rest follows). `lines` have no ends."""
+
+    code: int
+    lines: tuple[bytes, ...]
+    complete: bool = True
+
+    @property
+    def raw(self) -> bytes:
+        """As it goes on the wire."""
+        return CRLF.join(self.lines) + CRLF
+
+    @property
+    def text(self) -> bytes:
+        """What follows the code in the last line."""
+        return self.lines[-1][4:]
+
+    @property
+    def is_preliminary(self) -> bool:
+        return self.code < 200
+
+    @property
+    def is_positive(self) -> bool:
+        """2xx or 3xx."""
+        return 200 <= self.code < 400
+
+
+class ReplyReader:
+    """Lines of a server, one at a time, into replies.
+
+    A multi-line reply begins with `NNN-` and ends only with `NNN ` of the same code; lines between may look like
+    anything. At most PART bytes wait here: a longer reply comes out in parts. Raises ProtocolError (the server's) for a
+    line that cannot begin a reply, and for a reply of more than `limit` bytes.
+    """
+
+    __slots__ = ("_code", "_limit", "_lines", "_size", "_total")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._code = b""
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._total = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """No reply is half-read."""
+        return not self._code
+
+    def read(self, line: Line) -> Reply | None:
+        """What this line completes, if it does."""
+        if line.fault:
+            raise ProtocolError(f"{line.fault} in a reply", Side.SERVER)
+        data = line.data
+        if not self._code:
+            return self._first(data)
+        self._count(data)
+        if data[:3] == self._code and data[3:4] in (b" ", b""):
+            return self._out(complete=True)
+        return self._out(complete=False) if self._size > PART else None
+
+    def _first(self, data: bytes) -> Reply | None:
+        found = _REPLY.fullmatch(data)
+        if found is None:
+            raise ProtocolError("not a reply", Side.SERVER)
+        if found[2] != b"-":
+            return Reply(int(found[1]), (data,))
+        self._code = found[1]
+        self._total = 0
+        self._count(data)
+        return None
+
+    def _count(self, data: bytes) -> None:
+        self._lines.append(data)
+        # A line costs memory beyond its bytes, so that empty lines count too.
+        self._size += len(data) + 32
+        self._total += len(data) + 2
+        if self._total > self._limit:
+            raise ProtocolError("reply too long", Side.SERVER)
+
+    def _out(self, *, complete: bool) -> Reply:
+        reply = Reply(int(self._code), tuple(self._lines), complete)
+        self._lines, self._size = [], 0
+        if complete:
+            self._code = b""
+        return reply
+
+
+def rendered(code: int, text: str | bytes) -> bytes:
+    """A reply of our own, on one line. CR, LF and NUL cannot be in it: they become spaces."""
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+    return b"%d %s\r\n" % (code, data.translate(_ONE_LINE))
+
+
+def rendered_list(code: int, head: str, items: tuple[bytes, ...], tail: str) -> bytes:
+    """A multi-line reply whose inner lines begin with a space, as FEAT wants it (RFC 2389 section 3.2)."""
+    inner = b"".join(b" %s\r\n" % item.translate(_ONE_LINE) for item in items)
+    return b"%d-%s\r\n%s%d %s\r\n" % (code, head.encode("ascii"), inner, code, tail.encode("ascii"))
+
+
+_ONE_LINE = bytes.maketrans(b"\r\n\0", b"   ")

@@ -1,0 +1,246 @@
+"""What every part of the dialogue stands on: phase, channels, expected replies, the session's record and its end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum, auto
+
+from pasvport.address import Family, family_of, unmapped
+from pasvport.ftp.actions import (
+    AbortTransfer,
+    Action,
+    CloseSession,
+    DropData,
+    RecordTransfer,
+    SendToClient,
+    SendToServer,
+)
+from pasvport.ftp.data_path import DataPath
+from pasvport.ftp.grammar import CRLF, Command, Reply, ReplyReader, rendered
+from pasvport.ftp.lines import LineSplitter
+from pasvport.ftp.settings import Settings
+from pasvport.ftp.states import PHASES, PathState, Phase, Step
+from pasvport.record import (
+    NO_SERVER,
+    Culprit,
+    DataMode,
+    Direction,
+    FtpSessionRecord,
+    Stage,
+    TransferRecord,
+)
+
+_SYNCH_ABOR = b"\xff\xf4\xff\xf2"
+_DATA_MARK = 3
+_POLITE = frozenset({Phase.REPLAYING, Phase.OPEN})
+
+
+class Purpose(Enum):
+    """Why a reply is expected: what will be done with it."""
+
+    RELAY = auto()
+    REPLAYED = auto()
+    REMEMBER = auto()
+    LOGIN = auto()
+    PASSIVE = auto()
+    TRANSFER = auto()
+    ABORT = auto()
+    FEATURES = auto()
+    AUTHENTICATE = auto()
+    REINITIALIZE = auto()
+    QUIT = auto()
+    REPLAY = auto()
+
+
+class Expected:
+    """One reply that the server owes. `told`: the client has its answer already, or was never to see one."""
+
+    __slots__ = ("command", "doubtful", "preliminary", "purpose", "told")
+
+    def __init__(self, purpose: Purpose, command: Command) -> None:
+        self.purpose = purpose
+        self.command = command
+        self.preliminary = False
+        self.doubtful = False
+        self.told = purpose is Purpose.REPLAY
+
+
+class Ground:
+    """State of one session. Subclasses add floors; each may use those below it."""
+
+    __slots__ = (
+        "_actions",
+        "_advertise",
+        "_client",
+        "_client_done",
+        "_client_host",
+        "_data_type",
+        "_draining",
+        "_epsv_all",
+        "_expected",
+        "_family",
+        "_held",
+        "_no_data",
+        "_path",
+        "_paths",
+        "_phase",
+        "_reader",
+        "_record",
+        "_restart",
+        "_server",
+        "_server_alive",
+        "_server_gone",
+        "_server_host",
+        "_server_passive",
+        "_settings",
+        "_verdict",
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._phase = Phase.NEW
+        self._actions: list[Action] = []
+        self._record = FtpSessionRecord()
+        self._client = LineSplitter(settings.max_line)
+        self._server = LineSplitter(settings.max_line)
+        self._reader = ReplyReader(settings.max_reply)
+        self._expected: deque[Expected] = deque()
+        self._held: deque[Command] = deque()
+        self._client_host = self._advertise = self._server_host = ""
+        self._family = Family.IPV4
+        self._server_passive = DataMode.NONE
+        self._server_alive = self._client_done = self._epsv_all = False
+        self._server_gone = ""
+        self._draining: tuple[Culprit, str] | None = None
+        self._verdict: tuple[Culprit, Stage] = (Culprit.NONE, Stage.NONE)
+        self._path: DataPath | None = None
+        self._paths = 0
+        self._restart = 0
+        self._data_type = "A"
+        self._no_data = ""
+
+    # --- speaking -------------------------------------------------------------------------------------------------
+
+    def _do(self, action: Action) -> None:
+        self._actions.append(action)
+
+    def _say(self, code: int, text: str | bytes) -> None:
+        """A reply of our own."""
+        self._actions.append(SendToClient(rendered(code, text)))
+
+    def _relay(self, reply: Reply) -> None:
+        """The server's reply as it came, behind one that is held."""
+        path = self._path
+        if path is not None and path.holds_replies:
+            path.behind.append(reply)
+        else:
+            self._actions.append(SendToClient(reply.raw))
+
+    def _ask(self, line: bytes, purpose: Purpose, command: Command) -> None:
+        """A line for the server, whose reply will be treated by `purpose`."""
+        if command.urgent:
+            self._actions.append(SendToServer(_SYNCH_ABOR + line + CRLF, _DATA_MARK))
+        else:
+            self._actions.append(SendToServer(line + CRLF))
+        self._expected.append(Expected(purpose, command))
+
+    def _meet(self, host: str, advertise: str) -> None:
+        self._client_host, self._advertise = host, advertise
+        self._family = Family.IPV6 if family_of(unmapped(host)) is Family.IPV6 else Family.IPV4
+
+    # --- data paths -----------------------------------------------------------------------------------------------
+
+    def _drop_path(self) -> None:
+        """Give up a path whose transfer was not started; one that was asked for is recorded."""
+        path = self._path
+        if path is None or path.is_started:
+            return
+        asked = path.is_transferring
+        if path.state not in (PathState.ABANDONED, PathState.ENDED):
+            self._do(DropData(path.number))
+        path.take(Step.DROPPED)
+        self._path = None
+        if asked:
+            self._record_transfer(path)
+
+    def _record_transfer(self, path: DataPath) -> None:
+        session, command = self._record, path.command
+        culprit, stage = path.judged()
+        record = TransferRecord(
+            path.number,
+            command.verb,
+            command.argument,
+            path.direction,
+            user=session.user,
+            server=session.server,
+            data_type=self._data_type,
+            restart=path.restart,
+            size=path.size,
+            client_mode=path.client_mode,
+            server_mode=path.server_mode,
+            port=path.port,
+            code=path.code,
+            server_code=path.server_code,
+            ending=path.ending,
+            culprit=culprit,
+            stage=stage,
+        )
+        session.transfers += 1
+        session.failed_transfers += not record.is_complete
+        if path.direction is Direction.UPLOAD:
+            session.bytes_in += path.size
+        else:
+            session.bytes_out += path.size
+        self._do(RecordTransfer(record))
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    @property
+    def _stage(self) -> Stage:
+        if self._phase is Phase.OPEN and not self._record.logged_in:
+            return Stage.REQUEST
+        return PHASES[self._phase][0]
+
+    def _end(self, culprit: Culprit, reason: str, goodbye: str | bytes = "") -> None:
+        """The session is over: tell the client 421 if there is a goodbye, cut what moves, account for it, close."""
+        stage = Stage.NONE if culprit is Culprit.NONE else self._stage
+        self._verdict = (culprit, stage)
+        self._record.reason = reason
+        path = self._path
+        if path is not None:
+            self._blame(path, culprit, stage, 421 if goodbye else 0)
+        if goodbye:
+            self._say(421, goodbye)
+        if path is not None and path.is_started:
+            self._do(AbortTransfer(path.number))
+            self._phase = Phase.LEAVING
+            return
+        self._drop_path()
+        self._close()
+
+    def _blame(self, path: DataPath, culprit: Culprit, stage: Stage, code: int) -> None:
+        if path.blame is None and not path.aborted:
+            path.blame = (culprit, stage)
+        if not path.told:
+            path.code = code
+
+    def _close(self) -> None:
+        if self._server_alive and self._phase in _POLITE and not self._expected:
+            self._do(SendToServer(b"QUIT" + CRLF))
+        self._phase = Phase.OVER
+        self._held.clear()
+        self._expected.clear()
+        self._do(CloseSession(*self._verdict, self._record))
+
+    def _forget_server(self) -> None:
+        """Nothing of the present server is awaited any more."""
+        self._expected.clear()
+        self._server = LineSplitter(self._settings.max_line)
+        self._reader = ReplyReader(self._settings.max_reply)
+        self._server_alive = False
+        self._record.server = NO_SERVER
+
+    def _unanswered(self) -> Iterable[Command]:
+        """What the client asked and has no answer to, in order."""
+        return [each.command for each in self._expected if not each.told and not each.doubtful]

@@ -1,0 +1,133 @@
+"""Lines of a control channel, cut from whatever pieces the network delivers.
+
+Accepts CRLF and bare LF (RFC 959 section 5.3 wants CRLF; clients and servers exist that send LF). Telnet commands
+(RFC 854) are taken out: IP and DM mark the next line as urgent, WILL and DO are answered with DONT and WONT. A doubled
+IAC is data and stays doubled, so that the bytes of a file name reach the other side as they came. Nothing is decoded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+IAC = 0xFF
+_DONT, _DO, _WONT, _WILL = 0xFE, 0xFD, 0xFC, 0xFB
+_DM, _IP = 0xF2, 0xF4
+_LOWEST_COMMAND = 0xF0
+_REFUSALS = {_WILL: _DONT, _DO: _WONT}
+_NEGOTIATIONS = (_WILL, _WONT, _DO, _DONT)
+MAX_NEGOTIATIONS = 16
+"""Telnet options refused in one session; further ones get no answer, so that a peer cannot make us talk for ever."""
+
+TOO_LONG = "line too long"
+FORBIDDEN = "NUL or CR inside a line"
+
+
+class Line(NamedTuple):
+    """One line without its end. `fault` is why it must be refused; `data` is then empty."""
+
+    data: bytes
+    urgent: bool = False
+    fault: str = ""
+
+
+class LineSplitter:
+    """Bytes in by `push`, lines out by `pull`. Holds at most `limit` bytes of an unfinished line and what was pushed.
+
+    A line longer than `limit` bytes (`ftp-max-line`) is thrown away up to its end and comes out once, as a fault.
+    """
+
+    __slots__ = ("_answers", "_buffer", "_limit", "_negotiations", "_scanned", "_skipping", "_telnet", "_urgent")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._skipping = False
+        self._urgent = False
+        self._telnet = b""
+        self._answers = b""
+        self._negotiations = 0
+
+    def push(self, data: bytes) -> None:
+        """Take in what arrived; empty data changes nothing."""
+        if self._telnet or IAC in data:
+            data = self._without_telnet(self._telnet + data)
+        self._buffer += data
+
+    def pull(self) -> Line | None:
+        """The next whole line, or None until more arrives."""
+        buffer = self._buffer
+        end = buffer.find(b"\n", self._scanned)
+        if end < 0:
+            self._wait()
+            return None
+        data = bytes(buffer[:end])
+        del buffer[: end + 1]
+        self._scanned = 0
+        urgent, self._urgent = self._urgent, False
+        return self._judged(data.removesuffix(b"\r"), urgent)
+
+    def answers(self) -> bytes:
+        """Telnet refusals to send back to this peer, once."""
+        answers, self._answers = self._answers, b""
+        return answers
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing of a further line has arrived: what TLS must find before it begins (RFC 4217 section 10)."""
+        return not (self._buffer or self._telnet or self._skipping)
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return len(self._buffer) + len(self._telnet)
+
+    def _wait(self) -> None:
+        # One more than the limit may still be a whole line and its CR.
+        if len(self._buffer) > self._limit + 1:
+            self._skipping = True
+            self._buffer.clear()
+        self._scanned = len(self._buffer)
+
+    def _judged(self, data: bytes, urgent: bool) -> Line:
+        if self._skipping or len(data) > self._limit:
+            self._skipping = False
+            return Line(b"", urgent, TOO_LONG)
+        if b"\0" in data or b"\r" in data:
+            return Line(b"", urgent, FORBIDDEN)
+        return Line(data, urgent)
+
+    def _without_telnet(self, data: bytes) -> bytes:
+        """`data` without Telnet commands; an unfinished command waits for its rest."""
+        self._telnet = b""
+        kept = bytearray()
+        at = 0
+        while (found := data.find(IAC, at)) >= 0:
+            kept += data[at:found]
+            length = self._command_length(data, found)
+            if not length:
+                self._telnet = data[found:]
+                return bytes(kept)
+            if data[found + 1] == IAC or data[found + 1] < _LOWEST_COMMAND:
+                kept += data[found : found + length]
+            at = found + length
+        return bytes(kept + data[at:])
+
+    def _command_length(self, data: bytes, at: int) -> int:
+        """Bytes of the Telnet command at `at`, whose effect is noted; 0 while it is incomplete."""
+        if at + 1 >= len(data):
+            return 0
+        command = data[at + 1]
+        if command in _NEGOTIATIONS:
+            if at + 2 >= len(data):
+                return 0
+            self._refuse(command, data[at + 2])
+            return 3
+        if command in (_IP, _DM):
+            self._urgent = True
+        return 2
+
+    def _refuse(self, command: int, option: int) -> None:
+        if command in _REFUSALS and self._negotiations < MAX_NEGOTIATIONS:
+            self._negotiations += 1
+            self._answers += bytes((IAC, _REFUSALS[command], option))

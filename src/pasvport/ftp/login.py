@@ -1,0 +1,266 @@
+"""Before login: the greeting, the choice of the server, and its replacement by another without the client noticing.
+
+RFC 959 section 5.4, RFC 7151 (HOST). A server is replaceable until it has accepted the login: nothing but HOST, OPTS,
+CLNT and USER was asked, which the next one is asked again, its replies swallowed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from pasvport.ftp.actions import ChooseServer, CountLoginFailure, LeaveServer, NoteLogin, SendToClient, SendToServer
+from pasvport.ftp.events import ClientConnected, LoginLimitExceeded, NoServer, ServerAssigned, ServerConnected
+from pasvport.ftp.features import common_features, rendered_features
+from pasvport.ftp.grammar import CRLF, Command, Reply
+from pasvport.ftp.ground import Expected, Purpose
+from pasvport.ftp.moving import Moving
+from pasvport.ftp.settings import Settings
+from pasvport.ftp.states import Phase
+from pasvport.ftp.verbs import VERBS, Allowed
+from pasvport.record import Culprit
+
+MAX_PREAMBLE = 8
+"""Accepted HOST, OPTS and CLNT lines that are repeated to another server; more are forwarded, not remembered."""
+NOT_LOGGED_IN = "Please login with USER and PASS."
+UNAVAILABLE = "Service not available, closing the control connection."
+AUTH_REFUSED = "TLS is not available here."
+
+_LOCAL_ANSWERS: dict[str, tuple[int, str]] = {
+    "NOOP": (200, "OK."),
+    "SYST": (215, "UNIX Type: L8"),
+    "HELP": (214, "Commands are those of RFC 959, 2428 and 3659."),
+    "REIN": (220, "Ready for a new user."),
+    "PASS": (503, "Login with USER first."),
+    "ACCT": (503, "Login with USER first."),
+    "ABOR": (225, "No transfer to abort."),
+    "AUTH": (534, AUTH_REFUSED),
+    "PBSZ": (503, "AUTH comes first."),
+    "PROT": (503, "AUTH comes first."),
+    "CCC": (533, "The control connection cannot go back to clear text."),
+    "LANG": (504, "Only the default language."),
+    "CSID": (200, "OK."),
+}
+
+
+class Login(Moving):
+    """From the client's connection to its login."""
+
+    __slots__ = ("_greeted", "_preamble", "_refusal", "_replay", "_user_line")
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._greeted = False
+        self._preamble: list[bytes] = []
+        self._user_line = b""
+        self._replay: deque[bytes] = deque()
+        self._refusal: bytes = UNAVAILABLE.encode("ascii")
+
+    # --- the greeting and the choice ------------------------------------------------------------------------------
+
+    def _client_connected(self, event: ClientConnected) -> None:
+        self._meet(event.host, event.advertise)
+        if self._settings.deferred:
+            self._greeted = True
+            self._say(220, self._settings.greeting)
+            self._phase = Phase.LOCAL
+        else:
+            self._choose()
+
+    def _choose(self, *, again: bool = False, reason: str = "") -> None:
+        deferred = self._settings.deferred
+        self._phase = Phase.SUMMONING
+        user, host = (self._record.user, self._record.virtual_host) if deferred else (b"", b"")
+        self._do(ChooseServer(user, host, again, reason))
+
+    def _assigned(self, event: ServerAssigned) -> None:
+        self._record.server = event.name
+        self._server_host, self._server_passive = event.host, event.passive
+
+    def _connected(self, event: ServerConnected) -> None:
+        self._server_alive = True
+        self._phase = Phase.WELCOMING
+
+    def _no_server(self, event: NoServer) -> None:
+        self._end(event.culprit, event.reason, self._refusal)
+
+    def _redispatch(self, reason: str, culprit: Culprit) -> None:
+        """Another server, which first hears again what this one had accepted."""
+        if self._record.redispatches >= self._settings.redispatches:
+            self._end(culprit, reason, self._refusal)
+            return
+        self._held.extendleft(reversed(list(self._unanswered())))
+        self._leave_server()
+        self._record.redispatches += 1
+        self._choose(again=True, reason=reason)
+
+    @property
+    def _is_replaceable(self) -> bool:
+        """Nobody is logged in; and no login was refused, for then its closing is an answer that must stand."""
+        return not self._record.logged_in and not self._record.login_failures
+
+    def _leave_server(self) -> None:
+        self._forget_server()
+        self._replay.clear()
+        self._do(LeaveServer())
+
+    # --- the server's banner, and what it hears again -------------------------------------------------------------
+
+    def _banner(self, reply: Reply) -> None:
+        if reply.is_preliminary:
+            # 120: ready in a while. The greeting is still to come.
+            if not self._greeted:
+                self._relay(reply)
+        elif reply.code >= 300:
+            self._refusal = reply.text
+            self._redispatch(f"banner {reply.code}", Culprit.SERVER_ABORT)
+        else:
+            if not self._greeted:
+                self._relay(reply)
+                self._greeted = True
+            self._replay.extend(self._preamble)
+            if self._user_line:
+                self._replay.append(self._user_line)
+            self._replay_next()
+
+    def _replay_next(self) -> None:
+        if not self._replay:
+            self._phase = Phase.OPEN
+            return
+        self._phase = Phase.REPLAYING
+        self._ask(self._replay.popleft(), Purpose.REPLAY, Command(""))
+
+    def _replay_reply(self, expected: Expected, reply: Reply) -> None:
+        if reply.is_preliminary:
+            return
+        self._expected.remove(expected)
+        if reply.is_positive:
+            self._replay_next()
+        else:
+            self._refusal = reply.text
+            self._redispatch(f"{reply.code} to what another server had accepted", Culprit.SERVER_ABORT)
+
+    # --- what the client asks -------------------------------------------------------------------------------------
+
+    def _login(self, command: Command) -> None:
+        if command.verb == "USER":
+            if self._settings.deferred and self._must_move(command.argument):
+                self._record.user = command.argument
+                self._held.appendleft(command)
+                self._do(SendToServer(b"QUIT" + CRLF))
+                self._leave_server()
+                self._user_line = b""
+                self._choose()
+                return
+            self._record.user = command.argument
+        self._ask(command.line, Purpose.LOGIN, command)
+
+    def _must_move(self, user: bytes) -> bool:
+        """Another name before login may belong to another server."""
+        return not self._record.logged_in and bool(self._record.user) and user != self._record.user
+
+    def _reinitialize(self, command: Command) -> None:
+        if not self._settings.deferred:
+            self._ask(command.line, Purpose.REINITIALIZE, command)
+            return
+        self._drop_path()
+        self._do(SendToServer(b"QUIT" + CRLF))
+        self._leave_server()
+        self._start_anew()
+        self._phase = Phase.LOCAL
+        self._say(*_LOCAL_ANSWERS["REIN"])
+
+    def _local(self, command: Command) -> None:
+        """Commands while no server is chosen."""
+        verb = command.verb
+        if verb == "USER":
+            self._record.user = command.argument
+            self._held.appendleft(command)
+            self._choose()
+        elif verb == "QUIT":
+            self._say(221, "Goodbye.")
+            self._end(Culprit.NONE, "QUIT")
+        elif verb == "FEAT":
+            features = common_features(self._settings.features)
+            self._do(SendToClient(rendered_features(self._settings, features)))
+        elif verb in ("HOST", "OPTS", "CLNT"):
+            self._local_preamble(command)
+        else:
+            self._say(*_LOCAL_ANSWERS.get(verb, (530, NOT_LOGGED_IN)))
+
+    def _local_preamble(self, command: Command) -> None:
+        """Accepted here, repeated to the server once there is one."""
+        option = command.argument.upper().split()
+        if command.verb == "OPTS" and option[:1] not in ([b"UTF8"], [b"UTF-8"]):
+            self._say(501, "Only OPTS UTF8 before login.")
+            return
+        self._remember(command)
+        self._say(220 if command.verb == "HOST" else 200, f"{command.verb} accepted.")
+
+    def _may_ask(self, command: Command) -> bool:
+        """Before login only what serves the login reaches the server."""
+        verb = VERBS.get(command.verb)
+        return self._record.logged_in or (verb is not None and verb.allowed is Allowed.ALWAYS)
+
+    def _remember(self, command: Command) -> None:
+        if command.verb == "HOST":
+            self._record.virtual_host = command.argument
+        if len(self._preamble) < MAX_PREAMBLE:
+            self._preamble.append(command.line)
+
+    # --- what the server says -------------------------------------------------------------------------------------
+
+    def _login_reply(self, expected: Expected, reply: Reply) -> None:
+        self._relay(reply)
+        if reply.is_preliminary:
+            return
+        self._expected.remove(expected)
+        verb = expected.command.verb
+        if reply.code < 300:
+            self._record.logged_in = True
+            self._preamble.clear()
+            self._refusal = UNAVAILABLE.encode("ascii")
+            self._do(NoteLogin(self._record.user))
+        elif reply.code == 530:
+            self._record.login_failures += 1
+            self._do(CountLoginFailure(self._record.user))
+        if verb == "USER":
+            self._user_line = expected.command.line if 300 <= reply.code < 400 else b""
+        elif reply.code >= 400:
+            # After a wrong password the server wants USER again, and so would another.
+            self._user_line = b""
+
+    def _replayed_reply(self, expected: Expected, reply: Reply) -> None:
+        self._relay(reply)
+        if reply.is_preliminary:
+            return
+        self._expected.remove(expected)
+        if reply.is_positive and not self._record.logged_in:
+            self._remember(expected.command)
+
+    def _reinitialize_reply(self, expected: Expected, reply: Reply) -> None:
+        self._relay(reply)
+        if reply.is_preliminary:
+            return
+        self._expected.remove(expected)
+        if reply.is_positive:
+            self._drop_path()
+            self._start_anew()
+
+    def _start_anew(self) -> None:
+        """REIN: as after the greeting."""
+        record = self._record
+        record.user, record.logged_in, record.virtual_host = b"", False, b""
+        self._preamble.clear()
+        self._user_line = b""
+        self._epsv_all = False
+        self._restart, self._data_type = 0, "A"
+
+    # --- too many failures ----------------------------------------------------------------------------------------
+
+    def _limit_exceeded(self, event: LoginLimitExceeded) -> None:
+        if self._record.logged_in:
+            return
+        if self._phase is not Phase.LOCAL:
+            self._leave_server()
+        self._held.clear()
+        self._phase = Phase.PENALTY

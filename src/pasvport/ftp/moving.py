@@ -1,0 +1,255 @@
+"""Transfers: from the transfer command to its final reply, in step with the bytes.
+
+The client sees a positive final reply only after every byte was given to the receiver; a stream that was cut ends in a
+reset and in 4xx, whatever the server says.
+"""
+
+from __future__ import annotations
+
+from pasvport.ftp.actions import AbortTransfer, DialClientData, DropData, SendToClient, StartTransfer
+from pasvport.ftp.data_path import DataPath
+from pasvport.ftp.events import (
+    ClientDataConnected,
+    ClientDataFailed,
+    DataFinished,
+    ServerDataConnected,
+    ServerDataFailed,
+)
+from pasvport.ftp.grammar import Command, Reply
+from pasvport.ftp.ground import Expected, Purpose
+from pasvport.ftp.opening import NOTHING_PREPARED, Opening
+from pasvport.ftp.states import PathState, Step
+from pasvport.ftp.verbs import VERBS
+from pasvport.record import Culprit, DataEnding, Direction, Stage
+
+_WAITING = (PathState.ASKED, PathState.GRANTED)
+_LOST = "The data connection was lost: the transfer is not complete."
+
+
+class Moving(Opening):
+    """One transfer at a time, on the present path."""
+
+    __slots__ = ()
+
+    # --- what the client asks -------------------------------------------------------------------------------------
+
+    def _transfer(self, command: Command) -> None:
+        path, restart = self._path, self._restart
+        self._restart = 0
+        if path is None:
+            self._say(425, self._no_data or NOTHING_PREPARED)
+            self._no_data = ""
+            return
+        path.take(Step.ASKED)
+        path.command, path.restart = command, restart
+        path.direction = VERBS[command.verb].direction or Direction.DOWNLOAD
+        self._ask(command.line, Purpose.TRANSFER, command)
+
+    def _abort(self, command: Command) -> None:
+        """ABOR: to the server at once, and both data connections down; its replies tell the client."""
+        self._ask(command.line, Purpose.ABORT, command)
+        path = self._path
+        if path is None:
+            return
+        if not path.is_transferring:
+            self._drop_path()
+            return
+        path.aborted = True
+        if path.is_started:
+            self._do(AbortTransfer(path.number))
+        elif path.state in _WAITING:
+            self._do(DropData(path.number))
+            if path.final is not None:
+                path.take(Step.FINAL)
+                self._settle(path)
+
+    # --- what the server says -------------------------------------------------------------------------------------
+
+    def _transfer_reply(self, expected: Expected, reply: Reply) -> None:
+        path = self._path
+        if path is None:
+            self._expected.remove(expected)
+        elif reply.is_preliminary:
+            self._granted(path, expected, reply)
+        else:
+            self._concluded(path, expected, reply)
+
+    def _granted(self, path: DataPath, expected: Expected, reply: Reply) -> None:
+        expected.preliminary = True
+        if expected.told:
+            return
+        path.take(Step.GRANTED)
+        if path.target is None or path.client_connected or path.aborted:
+            self._relay(reply)
+        else:
+            # An active client's 1xx waits for our connection to it, so that a failure can still be 425.
+            path.preliminary = reply
+            self._dial_client(path)
+        self._start(path)
+
+    def _dial_client(self, path: DataPath) -> None:
+        if path.target is not None and not path.dialled_client and not path.aborted:
+            path.dialled_client = True
+            self._do(DialClientData(path.number, *path.target))
+
+    def _concluded(self, path: DataPath, expected: Expected, reply: Reply) -> None:
+        self._expected.remove(expected)
+        self._doubt_abort(reply)
+        path.server_code = reply.code
+        if expected.told:
+            self._concluded_late(path, reply)
+        elif path.aborted:
+            self._tell(path, reply)
+            self._concluded_late(path, reply)
+        elif 200 <= reply.code < 300:
+            self._concluded_well(path, reply)
+        else:
+            self._concluded_badly(path, reply)
+
+    def _concluded_late(self, path: DataPath, reply: Reply) -> None:
+        """The client knows already: the server's word was only waited for."""
+        path.final = reply
+        path.take(Step.FINAL)
+        if path.state is PathState.GONE:
+            self._settle(path)
+
+    def _concluded_well(self, path: DataPath, reply: Reply) -> None:
+        path.final = reply
+        if path.take(Step.GRANTED):
+            # No 1xx came before: the server took the data connection for granted.
+            self._dial_client(path)
+            self._start(path)
+        elif path.state is not PathState.GRANTED:
+            path.take(Step.FINAL)
+        if path.state is PathState.GONE:
+            self._settle(path)
+
+    def _concluded_badly(self, path: DataPath, reply: Reply) -> None:
+        self._tell(path, reply)
+        path.final = reply
+        if path.state is PathState.MOVING:
+            self._do(AbortTransfer(path.number))
+        elif path.state in _WAITING:
+            self._do(DropData(path.number))
+        path.take(Step.FINAL)
+        if path.state is PathState.GONE:
+            self._settle(path)
+
+    def _doubt_abort(self, reply: Reply) -> None:
+        """After 226 for the transfer, some servers answer the ABOR behind it and some do not."""
+        if reply.code in (225, 226):
+            for expected in self._expected:
+                expected.doubtful = expected.doubtful or expected.purpose is Purpose.ABORT
+
+    # --- what the engine says -------------------------------------------------------------------------------------
+
+    def _client_data_connected(self, event: ClientDataConnected) -> None:
+        path = self._current(event.path)
+        if path is None or path.client_connected:
+            return
+        path.client_connected = True
+        if path.preliminary is not None:
+            self._do(SendToClient(path.preliminary.raw))
+            path.preliminary = None
+        self._start(path)
+
+    def _server_data_connected(self, event: ServerDataConnected) -> None:
+        super()._server_data_connected(event)
+        path = self._current(event.path)
+        if path is not None:
+            self._start(path)
+
+    def _start(self, path: DataPath) -> None:
+        ready = path.client_connected and path.server_connected and not path.aborted
+        if not ready or not path.take(Step.STARTED):
+            return
+        self._do(StartTransfer(path.number, path.direction))
+        if path.final is not None:
+            path.take(Step.FINAL)
+
+    def _server_data_failed(self, event: ServerDataFailed) -> None:
+        path = self._current(event.path)
+        if path is None or path.server_connected:
+            return
+        text = "The server's data port cannot be reached."
+        if path.state is PathState.OPENING:
+            self._give_up_opening(text)
+        elif path.state is PathState.READY:
+            self._drop_path()
+            self._no_data = text
+        else:
+            self._abandon(path, 425, text, (Culprit.SERVER_ABORT, Stage.CONNECT))
+
+    def _client_data_failed(self, event: ClientDataFailed) -> None:
+        path = self._current(event.path)
+        if path is not None and not path.client_connected:
+            self._abandon(path, 425, "Your data port cannot be reached.", (Culprit.CLIENT_ABORT, Stage.CONNECT))
+
+    def _client_never_came(self) -> None:
+        """`timeout ftp-data`: a lease nobody used is given back; a transfer that waits for it ends in 425."""
+        path = self._path
+        if path is None or path.client_connected:
+            return
+        text = "No data connection came in time."
+        if path.state is PathState.READY:
+            self._drop_path()
+            self._no_data = text
+        else:
+            self._abandon(path, 425, text, (Culprit.CLIENT_TIMEOUT, Stage.CONNECT))
+
+    def _stalled(self, culprit: Culprit) -> None:
+        """`timeout ftp-transfer`: no byte moved."""
+        path = self._path
+        if path is not None and path.is_started:
+            self._abandon(path, 426, "The transfer stalled.", (culprit, Stage.DATA))
+
+    def _abandon(self, path: DataPath, code: int, text: str, blame: tuple[Culprit, Stage]) -> None:
+        """Tell the client now; what the server will say about it is swallowed."""
+        if not path.is_transferring or path.told or path.aborted:
+            return
+        path.blame = path.blame or blame
+        path.told, path.code = True, code
+        for expected in self._expected:
+            expected.told = expected.told or expected.purpose is Purpose.TRANSFER
+        self._say(code, text)
+        if path.is_started:
+            self._do(AbortTransfer(path.number))
+            return
+        self._do(DropData(path.number))
+        if path.final is not None:
+            path.take(Step.FINAL)
+            self._settle(path)
+        else:
+            path.take(Step.ABANDONED)
+
+    def _data_finished(self, event: DataFinished) -> None:
+        path = self._current(event.path)
+        if path is None or not path.is_started:
+            return
+        path.size, path.ending = event.size, event.how
+        path.take(Step.DATA_ENDED)
+        if path.state is PathState.GONE:
+            self._settle(path)
+
+    # --- the end of a transfer ------------------------------------------------------------------------------------
+
+    def _tell(self, path: DataPath, reply: Reply) -> None:
+        path.told, path.code = True, reply.code
+        self._do(SendToClient(reply.raw))
+
+    def _settle(self, path: DataPath) -> None:
+        """Both ends are known: the final reply, what waited behind it, and the record."""
+        if not path.told:
+            self._tell_outcome(path)
+        for reply in path.behind:
+            self._do(SendToClient(reply.raw))
+        self._path = None
+        self._record_transfer(path)
+
+    def _tell_outcome(self, path: DataPath) -> None:
+        final = path.final
+        if final is not None and path.ending is DataEnding.COMPLETE:
+            self._tell(path, final)
+        else:
+            path.told, path.code = True, 426
+            self._say(426, _LOST)

@@ -1,0 +1,152 @@
+"""Replies of the server: whose they are, and what becomes of them.
+
+RFC 959 section 4.2, RFC 4217 section 4. A reply nobody asked for is never taken for the answer to something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pasvport.errors import ProtocolError, Side
+from pasvport.ftp.actions import GoBlind, LearnFeatures, SendToClient
+from pasvport.ftp.features import features_of, rendered_features
+from pasvport.ftp.grammar import Reply
+from pasvport.ftp.ground import Expected, Purpose
+from pasvport.ftp.login import Login
+from pasvport.ftp.settings import Settings
+from pasvport.ftp.states import Phase
+from pasvport.record import Culprit
+
+_STREAMED = frozenset({Purpose.RELAY, Purpose.REPLAYED, Purpose.REMEMBER, Purpose.ABORT})
+_CONCLUSIONS = frozenset({226, 250, 425, 426, 450, 451, 452, 550, 551, 552, 553})
+_ABORT_ANSWERS = frozenset({225, 226, 426, 500, 501, 502})
+
+
+class Replies(Login):
+    """Every reply from its reading to its relaying."""
+
+    __slots__ = ("_parts", "_parts_for")
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._parts: list[bytes] = []
+        self._parts_for: Expected | None = None
+
+    def _replied(self, reply: Reply) -> None:
+        if not reply.complete:
+            self._part(reply)
+            return
+        if self._parts:
+            reply = Reply(reply.code, (*self._parts, *reply.lines))
+            self._parts = []
+        expected, self._parts_for = self._parts_for, None
+        if self._phase is Phase.WELCOMING:
+            self._banner(reply)
+        elif reply.code == 421:
+            self._dismissed(reply)
+        else:
+            self._answered(reply, expected or self._matching(reply.code))
+
+    def _part(self, reply: Reply) -> None:
+        """The beginning or middle of a long reply: passed on where nobody reads it, kept (bounded) where we must."""
+        welcoming = self._phase is Phase.WELCOMING
+        expected = self._parts_for or (None if welcoming else self._matching(reply.code))
+        if expected is not None and expected.purpose in _STREAMED and reply.code != 421:
+            self._parts_for = expected
+            self._relay(reply)
+        else:
+            self._parts.extend(reply.lines)
+
+    def _answered(self, reply: Reply, expected: Expected | None) -> None:
+        if expected is None:
+            # Nobody asked: relayed, it would be taken for the answer to the client's next command.
+            self._record.strays += 1
+            return
+        _REPLIES[expected.purpose](self, expected, reply)
+
+    def _matching(self, code: int) -> Expected | None:
+        """Whose reply this is. Servers answer commands given during a transfer before its end, or after."""
+        waiting = self._expected
+        while waiting and waiting[0].doubtful and code not in _ABORT_ANSWERS:
+            waiting.popleft()
+        if not waiting:
+            return None
+        head = waiting[0]
+        during = head.purpose is Purpose.TRANSFER and head.preliminary and len(waiting) > 1
+        if during and code >= 200 and code not in _CONCLUSIONS:
+            return waiting[1]
+        return head
+
+    def _dismissed(self, reply: Reply) -> None:
+        """421, asked or unasked: relayed once; before login another server takes over."""
+        path = self._path
+        if self._phase is Phase.PARTING:
+            self._end(Culprit.NONE, "QUIT, answered 421", reply.text)
+        elif path is not None and path.holds_replies:
+            self._server_gone = "the server said 421"
+            self._refusal = reply.text
+        elif self._is_replaceable:
+            self._refusal = reply.text
+            self._redispatch("the server said 421", Culprit.SERVER_ABORT)
+        else:
+            self._end(Culprit.SERVER_ABORT, "the server said 421", reply.text)
+
+    def _relay_reply(self, expected: Expected, reply: Reply) -> None:
+        self._relay(reply)
+        if not reply.is_preliminary:
+            self._expected.remove(expected)
+
+    def _remembered_reply(self, expected: Expected, reply: Reply) -> None:
+        self._relay_reply(expected, reply)
+        verb, argument = expected.command.verb, expected.command.argument
+        if reply.is_positive and verb == "TYPE":
+            self._data_type = argument[:1].upper().decode("latin-1")
+        elif reply.code == 350 and argument.isdigit() and len(argument) <= 20:
+            self._restart = int(argument)
+
+    def _features_reply(self, expected: Expected, reply: Reply) -> None:
+        if reply.is_preliminary:
+            return
+        self._expected.remove(expected)
+        if reply.code == 530:
+            self._relay(reply)
+            return
+        found = features_of(reply)
+        self._do(LearnFeatures(tuple(sorted(found))))
+        self._do(SendToClient(rendered_features(self._settings, found)))
+
+    def _authenticate_reply(self, expected: Expected, reply: Reply) -> None:
+        if reply.code != 234:
+            self._relay_reply(expected, reply)
+            return
+        # What stands in clear behind AUTH or 234 was put there by somebody else (RFC 4217 section 10, RFC 3207).
+        if self._held or not self._client.is_empty:
+            raise ProtocolError("clear text after AUTH", Side.CLIENT)
+        if not self._server.is_empty:
+            raise ProtocolError("clear text after 234", Side.SERVER)
+        self._relay_reply(expected, reply)
+        self._drop_path()
+        self._phase = Phase.BLIND
+        self._record.blind = True
+        self._do(GoBlind())
+
+    def _quit_reply(self, expected: Expected, reply: Reply) -> None:
+        self._relay_reply(expected, reply)
+        if not reply.is_preliminary:
+            self._end(Culprit.NONE, "QUIT")
+
+
+_REPLIES: dict[Purpose, Callable[[Replies, Expected, Reply], None]] = {
+    Purpose.RELAY: Replies._relay_reply,
+    Purpose.REPLAYED: Replies._replayed_reply,
+    Purpose.REMEMBER: Replies._remembered_reply,
+    Purpose.LOGIN: Replies._login_reply,
+    Purpose.PASSIVE: Replies._passive_reply,
+    Purpose.TRANSFER: Replies._transfer_reply,
+    Purpose.ABORT: Replies._relay_reply,
+    Purpose.FEATURES: Replies._features_reply,
+    Purpose.AUTHENTICATE: Replies._authenticate_reply,
+    Purpose.REINITIALIZE: Replies._reinitialize_reply,
+    Purpose.QUIT: Replies._quit_reply,
+    Purpose.REPLAY: Replies._replay_reply,
+}

@@ -1,0 +1,188 @@
+"""Commands of the client: which may go now, what each becomes.
+
+One command is with the server at a time, so that replies are in order even where a client sends several ahead; during a
+transfer ABOR, STAT and NOOP go through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pasvport.errors import ProtocolError, Side
+from pasvport.ftp.grammar import Command, lacks_argument, parse_command
+from pasvport.ftp.ground import Purpose
+from pasvport.ftp.login import AUTH_REFUSED, NOT_LOGGED_IN, UNAVAILABLE
+from pasvport.ftp.replies import Replies
+from pasvport.ftp.settings import AuthTls, Settings
+from pasvport.ftp.states import Phase
+from pasvport.ftp.verbs import VERBS, Treatment
+from pasvport.record import Culprit
+
+MAX_IN_TRANSFER = 8
+"""Commands forwarded during a transfer whose replies are still due; further ones wait."""
+
+_TAKES_COMMANDS = (Phase.LOCAL, Phase.OPEN)
+_TLS_MECHANISMS = frozenset({b"TLS", b"TLS-C", b"TLS-P", b"SSL"})
+
+
+class Requests(Replies):
+    """Every command from its line to its forwarding or its answer."""
+
+    __slots__ = ("_refused_in_a_row",)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._refused_in_a_row = 0
+
+    def _proceed(self) -> None:
+        """Obey what the client sent, in order, as far as it can be obeyed now."""
+        self._pull()
+        while self._held and self._phase in _TAKES_COMMANDS:
+            command = self._next_command()
+            if command is None:
+                break
+            self._obey(command)
+            self._pull()
+        self._rest()
+
+    def _pull(self) -> None:
+        held, limit = self._held, self._settings.max_held
+        if self._phase in (Phase.BLIND, Phase.OVER, Phase.LEAVING, Phase.PENALTY):
+            return
+        while len(held) < limit:
+            line = self._client.pull()
+            if line is None:
+                return
+            self._record.commands += 1
+            held.append(parse_command(line))
+
+    @property
+    def _is_owed(self) -> bool:
+        """The server owes a reply for certain."""
+        return any(not expected.doubtful for expected in self._expected)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._is_owed or (self._path is not None and self._path.is_busy)
+
+    def _next_command(self) -> Command | None:
+        """The first held command if nothing is under way; during a transfer, what may be said then."""
+        held, path = self._held, self._path
+        if self._server_gone:
+            return None
+        if not self._is_busy:
+            return held.popleft() if self._draining is None else None
+        if path is None or not path.is_transferring or len(self._expected) > MAX_IN_TRANSFER:
+            return None
+        if not path.aborted:
+            urgent = next((each for each in held if each.verb == "ABOR"), None)
+            if urgent is not None:
+                held.remove(urgent)
+                return urgent
+        verb = VERBS.get(held[0].verb)
+        return held.popleft() if verb is not None and verb.in_transfer and verb.name != "ABOR" else None
+
+    def _obey(self, command: Command) -> None:
+        verb = command.verb
+        if not verb:
+            self._refuse(500, f"{command.fault[0].upper()}{command.fault[1:]}.")
+        elif verb in self._settings.denied:
+            self._refuse(502, f"{verb} is not allowed.")
+        elif lacks_argument(command):
+            self._refuse(501, f"{verb} needs an argument.")
+        elif self._phase is Phase.LOCAL:
+            self._refused_in_a_row = 0 if verb in VERBS else self._refused_in_a_row
+            self._local_or_refused(command)
+        elif not self._may_ask(command):
+            self._refuse(530, NOT_LOGGED_IN)
+        else:
+            self._refused_in_a_row = 0
+            row = VERBS.get(verb)
+            _OBEY[row.treatment if row is not None else Treatment.FORWARD](self, command)
+
+    def _local_or_refused(self, command: Command) -> None:
+        row = VERBS.get(command.verb)
+        if row is None:
+            self._refuse(530, NOT_LOGGED_IN)
+        elif row.treatment is Treatment.REFUSE:
+            self._not_implemented(command)
+        else:
+            self._local(command)
+
+    def _refuse(self, code: int, text: str) -> None:
+        """An answer of our own to what is not allowed; too many in a row are no dialogue."""
+        self._record.refused_commands += 1
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row > self._settings.max_refused:
+            raise ProtocolError("too many bad commands", Side.CLIENT)
+        self._say(code, text)
+
+    def _forward(self, command: Command) -> None:
+        self._ask(command.line, Purpose.RELAY, command)
+
+    def _replayed(self, command: Command) -> None:
+        self._ask(command.line, Purpose.REPLAYED, command)
+
+    def _remembered(self, command: Command) -> None:
+        self._ask(command.line, Purpose.REMEMBER, command)
+
+    def _features(self, command: Command) -> None:
+        self._ask(command.line, Purpose.FEATURES, command)
+
+    def _quit(self, command: Command) -> None:
+        self._drop_path()
+        self._ask(command.line, Purpose.QUIT, command)
+        self._phase = Phase.PARTING
+
+    def _authenticate(self, command: Command) -> None:
+        mechanism = command.argument.strip().upper()
+        if mechanism not in _TLS_MECHANISMS:
+            self._say(504, "Only AUTH TLS.")
+        elif self._settings.auth is AuthTls.REFUSE or self._settings.deferred:
+            self._say(534, AUTH_REFUSED)
+        else:
+            self._ask(command.line, Purpose.AUTHENTICATE, command)
+
+    def _only_default(self, command: Command) -> None:
+        row = VERBS[command.verb]
+        if command.argument.strip().upper() == row.default:
+            self._forward(command)
+        else:
+            self._say(504, f"Only {row.name} {row.default.decode('ascii')}.")
+
+    def _clear(self, command: Command) -> None:
+        self._say(533, "The control connection cannot go back to clear text.")
+
+    def _not_implemented(self, command: Command) -> None:
+        self._refuse(502, f"{command.verb} is not implemented.")
+
+    def _rest(self) -> None:
+        """Nothing more can be done now: is it the moment that somebody waits for?"""
+        if self._phase not in _TAKES_COMMANDS or self._is_busy:
+            return
+        if self._draining is not None:
+            culprit, reason = self._draining
+            self._end(culprit, reason, UNAVAILABLE)
+        elif self._server_gone:
+            self._end(Culprit.SERVER_ABORT, self._server_gone, self._refusal)
+        elif self._client_done and not self._held:
+            self._end(Culprit.NONE if self._record.logged_in else Culprit.CLIENT_ABORT, "the client closed")
+
+
+_OBEY: dict[Treatment, Callable[[Requests, Command], None]] = {
+    Treatment.FORWARD: Requests._forward,
+    Treatment.REPLAYED: Requests._replayed,
+    Treatment.REMEMBER: Requests._remembered,
+    Treatment.LOGIN: Requests._login,
+    Treatment.PASSIVE: Requests._open_passive,
+    Treatment.ACTIVE: Requests._open_active,
+    Treatment.TRANSFER: Requests._transfer,
+    Treatment.ABORT: Requests._abort,
+    Treatment.QUIT: Requests._quit,
+    Treatment.REINITIALIZE: Requests._reinitialize,
+    Treatment.FEATURES: Requests._features,
+    Treatment.AUTHENTICATE: Requests._authenticate,
+    Treatment.ONLY_DEFAULT: Requests._only_default,
+    Treatment.CLEAR: Requests._clear,
+    Treatment.REFUSE: Requests._not_implemented,
+}
