@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -54,7 +55,7 @@ class Loop:
         self.timers = Timers()
         self.handlers: list[Handler | None] = [None] * 64
         self._epoll = select.epoll()
-        self._deferred: list[Deferred] = []
+        self._deferred: deque[Deferred] = deque()
         self._closing: list[int] = []
         self._running = False
 
@@ -80,7 +81,8 @@ class Loop:
         self._closing.append(descriptor)
 
     def defer(self, task: Deferred) -> None:
-        """Let `task` resume after the other descriptors had their turn."""
+        """Let `task` resume when its turn comes. One task a turn of the loop: whoever has little to do waits for one
+        heap of bytes at most, not for as many as there are transfers."""
         self._deferred.append(task)
 
     def stop(self) -> None:
@@ -122,12 +124,11 @@ class Loop:
     def _resume_deferred(self) -> None:
         if not self._deferred:
             return
-        tasks, self._deferred = self._deferred, []
-        for task in tasks:
-            try:
-                task.resume()
-            except Exception as error:
-                task.failed(error)
+        task = self._deferred.popleft()
+        try:
+            task.resume()
+        except Exception as error:
+            task.failed(error)
 
     def _close_now(self) -> None:
         closing, self._closing = self._closing, []

@@ -20,8 +20,8 @@ from pasvport import sockets
 from pasvport.engine.pipes import Pipe, Pipes
 
 _FULL_READS_BEFORE_SPLICE: Final = 2
-_TURN: Final = 4 * 1024 * 1024
-"""Bytes one direction may move before the others get their turn."""
+_TURN: Final = 256 * 1024
+"""Bytes one direction may copy before the others get their turn; a spliced one has moved a pipe full by then."""
 _FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 # What is known of a source's end (bits; MAYBE beside CERTAIN takes the certainty away).

@@ -135,10 +135,23 @@ class Relay:
             if events & _ODD and not self._odd_events(inward, events, side):
                 return
             state = inward.state
-            if (state is IDLE or state is GREEDY) and not self._run(inward, self.ends >> side & _BITS):
-                return
+            if state is IDLE or state is GREEDY:
+                if inward.pipe is not None:
+                    self._queue_up(inward)
+                elif not self._run(inward, self.ends >> side & _BITS):
+                    return
         if events & _ROOM and outward.state is CLOGGED:
-            self._run(outward, self.ends >> (SERVER - side) & _BITS)
+            if outward.pipe is not None:
+                self._queue_up(outward)
+            else:
+                self._run(outward, self.ends >> (SERVER - side) & _BITS)
+
+    def _queue_up(self, pump: Pump) -> None:
+        """A transfer waits for its turn among the transfers; small exchanges do not wait behind all of them."""
+        pump.state = GREEDY
+        if not self.turn_pending:
+            self.turn_pending = True
+            self.plant.loop.defer(self)
 
     def _odd_events(self, inward: Pump, events: int, side: int) -> bool:
         """Urgent data, or an error; False when that ended the relay."""
@@ -179,9 +192,7 @@ class Relay:
                 self.plant.loop.modify(self.client, EDGE)
             return True
         if state is GREEDY:
-            if not self.turn_pending:
-                self.turn_pending = True
-                self.plant.loop.defer(self)
+            self._queue_up(pump)
             return True
         from_client = pump is self.upload
         client_broke = from_client if state is SOURCE_BROKEN else not from_client
