@@ -19,6 +19,7 @@ from pasvport.ftp.states import Phase
 from pasvport.ftp.verbs import VERBS, Allowed
 from pasvport.record import Culprit
 
+_GREETINGS = (220, 230)
 MAX_PREAMBLE = 8
 """Accepted HOST, OPTS and CLNT lines that are repeated to another server; more are forwarded, not remembered."""
 NOT_LOGGED_IN = "Please login with USER and PASS."
@@ -110,8 +111,8 @@ class Login(Moving):
             # 120: ready in a while. The greeting is still to come.
             if not self._greeted:
                 self._relay(reply)
-        elif reply.code >= 300:
-            self._refusal = reply.text
+        elif reply.code not in _GREETINGS:
+            self._refusal = reply.text or self._refusal
             self._redispatch(f"banner {reply.code}", Culprit.SERVER_ABORT)
         else:
             if not self._greeted:

@@ -75,7 +75,10 @@ class Moving(Opening):
             self._concluded(path, expected, reply)
 
     def _granted(self, path: DataPath, expected: Expected, reply: Reply) -> None:
-        expected.preliminary = True
+        again, expected.preliminary = expected.preliminary, True
+        if again and path.aborted and reply.code in (125, 150):
+            self._aborted_with_150(path, expected)
+            return
         if expected.told:
             return
         path.take(Step.GRANTED)
@@ -86,6 +89,22 @@ class Moving(Opening):
             path.preliminary = reply
             self._dial_client(path)
         self._start(path)
+
+    def _aborted_with_150(self, path: DataPath, expected: Expected) -> None:
+        """Pure-FTPd ends an aborted transfer with a second 150 and says nothing more, to ABOR neither.
+
+        The client is told what RFC 959 has for it; should 226 come after all, it is swallowed.
+        """
+        self._expected.remove(expected)
+        path.told, path.code = True, 426
+        self._say(426, "Transfer aborted.")
+        for each in self._expected:
+            if each.purpose is Purpose.ABORT and not each.told:
+                each.told = each.doubtful = True
+                self._say(226, "ABOR done.")
+        path.take(Step.FINAL)
+        if path.state is PathState.GONE:
+            self._settle(path)
 
     def _dial_client(self, path: DataPath) -> None:
         if path.target is not None and not path.dialled_client and not path.aborted:

@@ -19,6 +19,7 @@ from pasvport.record import Culprit
 
 _STREAMED = frozenset({Purpose.RELAY, Purpose.REPLAYED, Purpose.REMEMBER, Purpose.ABORT})
 _CONCLUSIONS = frozenset({226, 250, 425, 426, 450, 451, 452, 550, 551, 552, 553})
+_NAMES_A_PORT = frozenset({227, 228, 229})
 _ABORT_ANSWERS = frozenset({225, 226, 426, 500, 501, 502})
 
 
@@ -52,8 +53,10 @@ class Replies(Login):
         welcoming = self._phase is Phase.WELCOMING
         expected = self._parts_for or (None if welcoming else self._matching(reply.code))
         if expected is not None and expected.purpose in _STREAMED and reply.code != 421:
+            self._check_port(reply, expected)
             self._parts_for = expected
-            self._relay(reply)
+            if not expected.told:
+                self._relay(reply)
         else:
             self._parts.extend(reply.lines)
 
@@ -62,7 +65,13 @@ class Replies(Login):
             # Nobody asked: relayed, it would be taken for the answer to the client's next command.
             self._record.strays += 1
             return
+        self._check_port(reply, expected)
         _REPLIES[expected.purpose](self, expected, reply)
+
+    def _check_port(self, reply: Reply, expected: Expected) -> None:
+        """No client ever hears of a data port that is not ours."""
+        if reply.code in _NAMES_A_PORT and expected.purpose is not Purpose.PASSIVE:
+            raise ProtocolError(f"{reply.code} to another command than PASV and EPSV", Side.SERVER)
 
     def _matching(self, code: int) -> Expected | None:
         """Whose reply this is. Servers answer commands given during a transfer before its end, or after."""
@@ -92,7 +101,8 @@ class Replies(Login):
             self._end(Culprit.SERVER_ABORT, "the server said 421", reply.text)
 
     def _relay_reply(self, expected: Expected, reply: Reply) -> None:
-        self._relay(reply)
+        if not expected.told:
+            self._relay(reply)
         if not reply.is_preliminary:
             self._expected.remove(expected)
 

@@ -1,0 +1,1069 @@
+from __future__ import annotations
+
+import pytest
+
+from ftp_world import play
+from pasvport.ftp.settings import AuthTls, Settings
+from pasvport.ftp.states import Phase
+
+CONNECTED = """
+> ClientConnected 192.0.2.7 203.0.113.1
+< ChooseServer
+> ServerAssigned s1 10.0.0.1
+> ServerConnected
+> ServerSent 220 hello
+< SendToClient 220 hello
+"""
+ASKED_PASSWORD = (
+    CONNECTED
+    + """
+> ClientSent USER joe
+< SendToServer USER joe
+> ServerSent 331 password
+< SendToClient 331 password
+"""
+)
+LOGGED_IN = (
+    ASKED_PASSWORD
+    + """
+> ClientSent PASS secret
+< SendToServer PASS secret
+> ServerSent 230 in
+< SendToClient 230 in
+< NoteLogin joe
+"""
+)
+READY = (
+    LOGGED_IN
+    + """
+> ClientSent EPSV
+< LeaseDataPort 1
+< SendToServer EPSV
+> DataPortLeased 1 50007
+> ServerSent 229 ok (|||4000|)
+< LearnPassive EPSV
+< DialServerData 1 10.0.0.1 4000
+< SendToClient 229 Entering Extended Passive Mode (|||50007|)
+> ServerDataConnected 1
+"""
+)
+MOVING = (
+    READY
+    + """
+> ClientDataConnected 1 192.0.2.7
+> ClientSent RETR a
+< SendToServer RETR a
+> ServerSent 150 here
+< SendToClient 150 here
+< StartTransfer 1 download
+"""
+)
+UPLOADING = (
+    READY
+    + """
+> ClientDataConnected 1 192.0.2.7
+> ClientSent STOR a
+< SendToServer STOR a
+> ServerSent 150 go
+< SendToClient 150 go
+< StartTransfer 1 upload
+"""
+)
+
+
+# --- the beginning ------------------------------------------------------------------------------------------------
+
+
+def test_a_banner_of_several_lines_passes_through() -> None:
+    play("""
+        > ClientConnected 192.0.2.7 203.0.113.1
+        < ChooseServer
+        > ServerAssigned s1 10.0.0.1
+        > ServerConnected
+        > ServerSent 220-hello / 230 not the end / 220 done
+        < SendToClient 220-hello / 230 not the end / 220 done
+    """)
+
+
+def test_120_is_not_the_greeting() -> None:
+    play("""
+        > ClientConnected 192.0.2.7 203.0.113.1
+        < ChooseServer
+        > ServerAssigned s1 10.0.0.1
+        > ServerConnected
+        > ServerSent 120 in 2 minutes
+        < SendToClient 120 in 2 minutes
+        > ServerSent 220 hello
+        < SendToClient 220 hello
+    """)
+
+
+def test_a_refusing_server_is_replaced_before_the_client_sees_anything() -> None:
+    play("""
+        > ClientConnected 192.0.2.7 203.0.113.1
+        < ChooseServer
+        > ServerAssigned s1 10.0.0.1
+        > ServerConnected
+        > ServerSent 421 too many users
+        < LeaveServer
+        < ChooseServer True banner 421
+        > ServerAssigned s2 10.0.0.2
+        > ServerConnected
+        > ServerSent 220 second
+        < SendToClient 220 second
+    """)
+
+
+def test_no_server_left_repeats_the_last_refusal() -> None:
+    play("""
+        > ClientConnected 192.0.2.7 203.0.113.1
+        < ChooseServer
+        > ServerAssigned s1 10.0.0.1
+        > ServerConnected
+        > ServerSent 421 too many users
+        < LeaveServer
+        < ChooseServer True banner 421
+        > NoServer none left
+        < SendToClient 421 too many users
+        < CloseSession SC none left
+    """)
+
+
+def test_a_server_that_dies_during_the_login_is_replaced_and_hears_the_user_again() -> None:
+    play(
+        ASKED_PASSWORD
+        + """
+        > ClientSent PASS secret
+        < SendToServer PASS secret
+        > ServerLeft
+        < LeaveServer
+        < ChooseServer True connection closed
+        > ServerAssigned s2 10.0.0.2
+        > ServerConnected
+        > ServerSent 220 second
+        < SendToServer USER joe
+        > ServerSent 331 password
+        < SendToServer PASS secret
+        > ServerSent 230 in
+        < SendToClient 230 in
+        < NoteLogin joe
+    """
+    )
+
+
+def test_a_silent_server_is_replaced_and_the_number_of_replacements_is_bounded() -> None:
+    play(
+        """
+        > ClientConnected 192.0.2.7 203.0.113.1
+        < ChooseServer
+        > ServerAssigned s1 10.0.0.1
+        > ServerConnected
+        > TimedOut server
+        < LeaveServer
+        < ChooseServer True timeout server
+        > ServerAssigned s2 10.0.0.2
+        > ServerConnected
+        > TimedOut server
+        < SendToClient 421 Service not available, closing the control connection.
+        < CloseSession sC timeout server
+    """,
+        Settings(redispatches=1),
+    )
+
+
+def test_after_a_refused_login_the_servers_goodbye_stands() -> None:
+    play(
+        ASKED_PASSWORD
+        + """
+        > ClientSent PASS wrong
+        < SendToServer PASS wrong
+        > ServerSent 530 no
+        < SendToClient 530 no
+        < CountLoginFailure joe
+        > ServerLeft
+        < SendToClient 421 Service not available, closing the control connection.
+        < CloseSession SR connection closed
+    """
+    )
+
+
+DEFERRED = Settings(deferred=True, greeting="ours")
+GREETED = """
+> ClientConnected 192.0.2.7 203.0.113.1
+< SendToClient 220 ours
+"""
+
+
+def test_deferred_choice_knows_user_and_host() -> None:
+    play(
+        GREETED
+        + """
+        > ClientSent NOOP
+        < SendToClient 200 OK.
+        > ClientSent HOST ftp.example.org
+        < SendToClient 220 HOST accepted.
+        > ClientSent OPTS UTF8 ON
+        < SendToClient 200 OPTS accepted.
+        > ClientSent AUTH TLS
+        < SendToClient 534 TLS is not available here.
+        > ClientSent LIST
+        < SendToClient 530 Please login with USER and PASS.
+        > ClientSent USER joe
+        < ChooseServer joe ftp.example.org
+        > ServerAssigned s1 10.0.0.1
+        > ServerConnected
+        > ServerSent 220 swallowed
+        < SendToServer HOST ftp.example.org
+        > ServerSent 220 host
+        < SendToServer OPTS UTF8 ON
+        > ServerSent 200 utf8
+        < SendToServer USER joe
+        > ServerSent 331 password
+        < SendToClient 331 password
+        > ClientSent USER eve
+        < SendToServer QUIT
+        < LeaveServer
+        < ChooseServer eve ftp.example.org
+    """,
+        DEFERRED,
+    )
+
+
+def test_deferred_features_and_reinitialization_are_answered_here() -> None:
+    play(
+        GREETED
+        + """
+        > ClientSent FEAT
+        < SendToClient 211-Features: /  EPSV /  PASV /  SIZE / 211 End
+        > ClientSent USER joe
+        < ChooseServer joe
+        > ServerAssigned s1 10.0.0.1
+        > ServerConnected
+        > ServerSent 220 swallowed
+        < SendToServer USER joe
+        > ServerSent 230 in
+        < SendToClient 230 in
+        < NoteLogin joe
+        > ClientSent REIN
+        < SendToServer QUIT
+        < LeaveServer
+        < SendToClient 220 Ready for a new user.
+        > ClientSent USER eve
+        < ChooseServer eve
+    """,
+        Settings(deferred=True, greeting="ours", features=(b"SIZE", b"MLST")),
+    )
+
+
+def test_quit_before_any_server() -> None:
+    play(GREETED + "> ClientSent QUIT\n< SendToClient 221 Goodbye.\n< CloseSession -- QUIT", DEFERRED)
+
+
+def test_commands_before_login_do_not_reach_the_server() -> None:
+    play(CONNECTED + "> ClientSent DELE x\n< SendToClient 530 Please login with USER and PASS.")
+
+
+def test_too_many_failed_logins_wait_and_leave() -> None:
+    dialogue = play(
+        ASKED_PASSWORD
+        + """
+        > LoginLimitExceeded
+        < LeaveServer
+        > TimedOut penalty
+        < SendToClient 421 Too many failed logins, closing the control connection.
+        < CloseSession PR ftp-login-limit
+    """
+    )
+    assert not dialogue.reads_client
+
+
+# --- data connections ---------------------------------------------------------------------------------------------
+
+
+def test_pasv_is_answered_with_our_port_and_the_server_asked_by_what_it_knows() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent PASV
+        < LeaseDataPort 1
+        < SendToServer EPSV
+        > ServerSent 500 what
+        < SendToServer PASV
+        > ServerSent 227 Entering Passive Mode 172,16,0,9,15,160
+        < LearnPassive PASV
+        < DialServerData 1 10.0.0.1 4000
+        > DataPortLeased 1 50007
+        < SendToClient 227 Entering Passive Mode (203,0,113,1,195,87).
+        > ClientSent PASV
+        < DropData 1
+        < LeaseDataPort 2
+        < SendToServer PASV
+    """
+    )
+
+
+def test_the_host_of_a_227_is_dialled_only_when_trusted() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent PASV
+        < LeaseDataPort 1
+        < SendToServer EPSV
+        > ServerSent 425 not now
+        < SendToServer PASV
+        > ServerSent 227 here 172,16,0,9,15,160 ok
+        < DialServerData 1 172.16.0.9 4000
+    """,
+        Settings(trust_named_host=True),
+    )
+
+
+def test_a_stray_226_is_not_the_answer_to_pasv() -> None:
+    dialogue = play(
+        LOGGED_IN
+        + """
+        > ClientSent PASV
+        < LeaseDataPort 1
+        < SendToServer EPSV
+        > ServerSent 226 late
+        > ServerSent 229 ok (!!!4000!)
+        < LearnPassive EPSV
+        < DialServerData 1 10.0.0.1 4000
+    """
+    )
+    assert dialogue.record.strays == 1
+
+
+def test_both_ways_refused_relays_the_servers_words() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent EPSV
+        < LeaseDataPort 1
+        < SendToServer EPSV
+        > ServerSent 500 what
+        < SendToServer PASV
+        > ServerSent 500 OOPS: vsf_sysutil_bind
+        < DropData 1
+        < SendToClient 500 OOPS: vsf_sysutil_bind
+    """
+    )
+
+
+def test_an_exhausted_pool_is_425_and_the_servers_answer_is_swallowed() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent EPSV / NOOP
+        < LeaseDataPort 1
+        < SendToServer EPSV
+        > LeaseFailed 1 exhausted
+        < DropData 1
+        < SendToClient 425 No data port is free.
+        > ServerSent 229 ok (|||4000|)
+        < SendToServer NOOP
+    """
+    )
+
+
+def test_epsv_all_and_families() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent EPSV 2
+        < SendToClient 522 Network protocol not supported, use (1)
+        > ClientSent EPSV x
+        < SendToClient 501 EPSV takes 1, 2 or ALL.
+        > ClientSent EPSV ALL
+        < SendToClient 200 Only EPSV from now on.
+        > ClientSent PASV
+        < SendToClient 501 PASV is not allowed after EPSV ALL.
+        > ClientSent PORT 192,0,2,7,10,0
+        < SendToClient 501 PORT is not allowed after EPSV ALL.
+        > ClientSent EPSV 1
+        < LeaseDataPort 1
+        < SendToServer EPSV
+    """,
+        Settings(active=True),
+    )
+
+
+def test_ipv6_client_and_ipv4_server() -> None:
+    play("""
+        > ClientConnected 2001:db8::7 ""
+        < ChooseServer
+        > ServerAssigned s1 10.0.0.1 PASV
+        > ServerConnected
+        > ServerSent 220 hello
+        < SendToClient 220 hello
+        > ClientSent USER joe
+        < SendToServer USER joe
+        > ServerSent 230 in
+        < SendToClient 230 in
+        < NoteLogin joe
+        > ClientSent PASV
+        < SendToClient 425 PASV cannot name an IPv6 address: use EPSV.
+        > ClientSent EPSV 2
+        < LeaseDataPort 1
+        < SendToServer PASV
+        > DataPortLeased 1 50007
+        > ServerSent 227 (9,9,9,9,15,160)
+        < DialServerData 1 10.0.0.1 4000
+        < SendToClient 229 Entering Extended Passive Mode (|||50007|)
+    """)
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("PORT 192,0,2,8,10,0", "504 The data connection must go to the address of the control connection."),
+        ("PORT 192,0,2,7,3,255", "504 Ports below 1024 are not dialled."),
+        ("PORT 192,0,2,7,10", "501 PORT needs six numbers from 0 to 255."),
+        ("EPRT |2|::1|4000|", "522 Network protocol not supported, use (1)"),
+        ("EPRT |1|192.0.2.7|0|", "501 EPRT needs an address of its family and a port."),
+        ("EPRT", "501 EPRT needs an argument."),
+    ],
+)
+def test_active_clients_may_not_point_elsewhere(command: str, answer: str) -> None:
+    play(LOGGED_IN + f"> ClientSent {command}\n< SendToClient {answer}", Settings(active=True))
+
+
+def test_active_is_off_by_default() -> None:
+    play(LOGGED_IN + "> ClientSent PORT 192,0,2,7,10,0\n< SendToClient 502 PORT is disabled: use PASV or EPSV.")
+
+
+ACTIVE = (
+    LOGGED_IN
+    + """
+> ClientSent PORT 192,0,2,7,10,0
+< SendToServer EPSV
+> ServerSent 229 ok (|||4000|)
+< LearnPassive EPSV
+< DialServerData 1 10.0.0.1 4000
+< SendToClient 200 PORT accepted.
+> ServerDataConnected 1
+> ClientSent RETR a
+< SendToServer RETR a
+> ServerSent 150 here
+< DialClientData 1 192.0.2.7 2560
+"""
+)
+
+
+def test_an_active_clients_150_waits_for_our_connection_to_it() -> None:
+    play(
+        ACTIVE
+        + """
+        > ServerSent 226 done
+        > ClientDataConnected 1 192.0.2.7
+        < SendToClient 150 here
+        < StartTransfer 1 download
+        > DataFinished 1 9 complete
+        < SendToClient 226 done
+        < RecordTransfer RETR a 226 9 complete --
+    """,
+        Settings(active=True),
+    )
+
+
+def test_an_unreachable_active_client_is_told_425() -> None:
+    play(
+        ACTIVE
+        + """
+        > ClientDataFailed 1 refused
+        < SendToClient 425 Your data port cannot be reached.
+        < DropData 1
+        > ServerSent 426 lost
+        < RecordTransfer RETR a 425 0 - CC
+    """,
+        Settings(active=True),
+    )
+
+
+def test_no_data_path_is_425_without_asking_the_server() -> None:
+    play(LOGGED_IN + "> ClientSent RETR a\n< SendToClient 425 Use PASV or EPSV first.")
+
+
+def test_an_unused_lease_expires() -> None:
+    play(
+        READY
+        + """
+        > TimedOut ftp-data
+        < DropData 1
+        > ClientSent RETR a
+        < SendToClient 425 No data connection came in time.
+    """
+    )
+
+
+def test_late_events_of_a_former_path_are_ignored() -> None:
+    play(
+        READY
+        + """
+        > ClientSent EPSV
+        < DropData 1
+        < LeaseDataPort 2
+        < SendToServer EPSV
+        > ClientDataConnected 1 192.0.2.7
+        > ServerDataConnected 1
+        > DataPortLeased 1 50001
+        > DataFinished 1 5 complete
+        > DataPortLeased 2 50009
+        > ServerSent 229 ok (|||4001|)
+        < DialServerData 2 10.0.0.1 4001
+        < SendToClient 229 Entering Extended Passive Mode (|||50009|)
+    """
+    )
+
+
+def test_strangers_are_counted_and_take_nothing() -> None:
+    dialogue = play(READY + "> ClientDataRefused 1 198.51.100.9\n")
+    assert dialogue.record.strangers == 1
+    assert dialogue.path_state.value == "Ready"
+
+
+# --- transfers ----------------------------------------------------------------------------------------------------
+
+
+def test_226_waits_for_the_last_byte() -> None:
+    play(
+        MOVING
+        + """
+        > ServerSent 226 done
+        > DataFinished 1 1234 complete
+        < SendToClient 226 done
+        < RecordTransfer RETR a 226 1234 complete --
+    """
+    )
+
+
+def test_an_upload_is_finished_by_the_servers_226() -> None:
+    play(
+        UPLOADING
+        + """
+        > DataFinished 1 0 complete
+        > ServerSent 226 stored
+        < SendToClient 226 stored
+        < RecordTransfer STOR a 226 0 complete --
+    """
+    )
+
+
+@pytest.mark.parametrize("ending", ["client-abort", "server-abort"])
+def test_226_for_a_cut_stream_becomes_426(ending: str) -> None:
+    culprit = "CD" if ending == "client-abort" else "SD"
+    play(
+        MOVING
+        + f"""
+        > ServerSent 226 done
+        > DataFinished 1 12 {ending}
+        < SendToClient 426 The data connection was lost: the transfer is not complete.
+        < RecordTransfer RETR a 426 12 {ending} {culprit}
+    """
+    )
+
+
+def test_a_failing_upload_is_cut_at_once() -> None:
+    play(
+        UPLOADING
+        + """
+        > ServerSent 452 disk full
+        < SendToClient 452 disk full
+        < AbortTransfer 1
+        > DataFinished 1 77 cut
+        < RecordTransfer STOR a 452 77 cut SD
+    """
+    )
+
+
+def test_550_after_the_client_connected() -> None:
+    play(
+        READY
+        + """
+        > ClientDataConnected 1 192.0.2.7
+        > ClientSent RETR nothing
+        < SendToServer RETR nothing
+        > ServerSent 550 no such file
+        < SendToClient 550 no such file
+        < DropData 1
+        < RecordTransfer RETR nothing 550 0 - SR
+    """
+    )
+
+
+def test_226_without_1xx() -> None:
+    play(
+        READY
+        + """
+        > ClientSent LIST
+        < SendToServer LIST
+        > ServerSent 226 nothing there
+        > ClientDataConnected 1 192.0.2.7
+        < StartTransfer 1 download
+        > DataFinished 1 0 complete
+        < SendToClient 226 nothing there
+        < RecordTransfer LIST 226 0 complete --
+    """
+    )
+
+
+def test_a_client_that_never_connects_is_told_425_after_150() -> None:
+    play(
+        READY
+        + """
+        > ClientSent RETR a
+        < SendToServer RETR a
+        > ServerSent 150 here
+        < SendToClient 150 here
+        > ServerSent 226 done
+        > TimedOut ftp-data
+        < SendToClient 425 No data connection came in time.
+        < DropData 1
+        < RecordTransfer RETR a 425 0 - cC
+    """
+    )
+
+
+def test_a_dead_data_port_of_the_server_is_425() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent EPSV / RETR a / NOOP
+        < LeaseDataPort 1
+        < SendToServer EPSV
+        > DataPortLeased 1 50007
+        > ServerSent 229 ok (|||4000|)
+        < LearnPassive EPSV
+        < DialServerData 1 10.0.0.1 4000
+        < SendToClient 229 Entering Extended Passive Mode (|||50007|)
+        < SendToServer RETR a
+        < SendToServer NOOP
+        > ServerDataFailed 1 refused
+        < SendToClient 425 The server's data port cannot be reached.
+        < DropData 1
+        > ServerSent 425 nobody came
+        < RecordTransfer RETR a 425 0 - SC
+        > ServerSent 200 ok
+        < SendToClient 200 ok
+    """
+    )
+
+
+def test_a_stall_is_426_and_cut() -> None:
+    play(
+        MOVING
+        + """
+        > TimedOut ftp-transfer
+        < SendToClient 426 The transfer stalled.
+        < AbortTransfer 1
+        > DataFinished 1 10 cut
+        > ServerSent 426 lost
+        < RecordTransfer RETR a 426 10 cut cD
+    """
+    )
+
+
+def test_abor_with_426_and_226() -> None:
+    play(
+        MOVING
+        + """
+        > ClientSent \xff\xf4\xff\xf2ABOR
+        < SendToServer \xff\xf4\xff\xf2ABOR [urgent=3]
+        < AbortTransfer 1
+        > DataFinished 1 10 cut
+        > ServerSent 426 cut / 226 aborted
+        < SendToClient 426 cut
+        < RecordTransfer RETR a 426 10 cut CD
+        < SendToClient 226 aborted
+    """
+    )
+
+
+@pytest.mark.parametrize("later", ["", "> ServerSent 226 aborted\n< SendToClient 226 aborted\n"])
+def test_abor_with_226_once_or_twice(later: str) -> None:
+    play(
+        MOVING
+        + """
+        > ClientSent ABOR
+        < SendToServer ABOR
+        < AbortTransfer 1
+        > DataFinished 1 10 cut
+        > ServerSent 226 closed
+        < SendToClient 226 closed
+        < RecordTransfer RETR a 226 10 cut CD
+        """
+        + later
+        + """
+        > ClientSent NOOP
+        < SendToServer NOOP
+        > ServerSent 200 ok
+        < SendToClient 200 ok
+    """
+    )
+
+
+def test_abor_before_150() -> None:
+    play(
+        READY
+        + """
+        > ClientDataConnected 1 192.0.2.7
+        > ClientSent RETR a / QUIT / ABOR
+        < SendToServer RETR a
+        < SendToServer ABOR
+        < DropData 1
+        > ServerSent 150 here
+        < SendToClient 150 here
+        > ServerSent 426 cut
+        < SendToClient 426 cut
+        < RecordTransfer RETR a 426 0 - CD
+        > ServerSent 226 aborted
+        < SendToClient 226 aborted
+        < SendToServer QUIT
+    """
+    )
+
+
+def test_noop_and_stat_during_a_transfer_in_either_order_of_replies() -> None:
+    play(
+        MOVING
+        + """
+        > ClientSent NOOP / STAT
+        < SendToServer NOOP
+        < SendToServer STAT
+        > ServerSent 200 early
+        < SendToClient 200 early
+        > ServerSent 226 done / 213 late
+        > DataFinished 1 5 complete
+        < SendToClient 226 done
+        < SendToClient 213 late
+        < RecordTransfer RETR a 226 5 complete --
+    """
+    )
+
+
+def test_retr_and_quit_pipelined() -> None:
+    play(
+        READY
+        + """
+        > ClientSent RETR a / QUIT
+        < SendToServer RETR a
+        > ServerSent 150 here / 226 done
+        < SendToClient 150 here
+        > ClientDataConnected 1 192.0.2.7
+        < StartTransfer 1 download
+        > DataFinished 1 5 complete
+        < SendToClient 226 done
+        < RecordTransfer RETR a 226 5 complete --
+        < SendToServer QUIT
+        > ServerSent 221 bye
+        < SendToClient 221 bye
+        < CloseSession -- QUIT
+    """
+    )
+
+
+def test_everything_pipelined_is_answered_in_order() -> None:
+    play(
+        CONNECTED
+        + """
+        > ClientSent USER joe / PASS secret / TYPE I / NOPE
+        < SendToServer USER joe
+        > ServerSent 331 password
+        < SendToClient 331 password
+        < SendToServer PASS secret
+        > ServerSent 230 in
+        < SendToClient 230 in
+        < NoteLogin joe
+        < SendToServer TYPE I
+        > ServerSent 200 image
+        < SendToClient 200 image
+        < SendToServer NOPE
+        > ServerSent 500 what
+        < SendToClient 500 what
+    """
+    )
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("SITE CHMOD 777 x", "502 SITE is not allowed."),
+        ("LPSV", "502 LPSV is not implemented."),
+        ("MODE B", "504 Only MODE S."),
+        ("STRU R", "504 Only STRU F."),
+        ("CCC", "533 The control connection cannot go back to clear text."),
+        ("AUTH GSSAPI", "504 Only AUTH TLS."),
+        ("AUTH TLS", "534 TLS is not available here."),
+        ("RETR", "501 RETR needs an argument."),
+        ("?", "500 Not a command."),
+        ("A\0B", "500 NUL or CR inside a line."),
+        ("RETR x" + "y" * 5000, "500 Line too long."),
+    ],
+)
+def test_refusals(command: str, answer: str) -> None:
+    settings = Settings(denied=frozenset({"SITE"}), auth=AuthTls.REFUSE)
+    play(LOGGED_IN + f"> ClientSent {command}\n< SendToClient {answer}", settings)
+
+
+def test_features_are_those_of_both() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent FEAT
+        < SendToServer FEAT
+        > ServerSent 211-Extensions: /  AUTH TLS /  LANG EN /  MLST type*;size*; /  REST STREAM /  XCRC / 211 End
+        < LearnFeatures AUTH,MLST,REST
+        < SendToClient 211-Features: /  AUTH TLS /  EPSV /  MLST type*;size*; /  PASV /  REST STREAM / 211 End
+        > ClientSent FEAT
+        < SendToServer FEAT
+        > ServerSent 502 what
+        < LearnFeatures
+        < SendToClient 211-Features: /  EPSV /  PASV / 211 End
+    """
+    )
+
+
+def test_too_many_bad_commands_end_the_session() -> None:
+    play(
+        CONNECTED
+        + """
+        > ClientSent ? / ?
+        < SendToClient 500 Not a command.
+        < SendToClient 421 Protocol error, closing the control connection.
+        < SendToServer QUIT
+        < CloseSession CR too many bad commands
+    """,
+        Settings(max_refused=1),
+    )
+
+
+# --- TLS ----------------------------------------------------------------------------------------------------------
+
+
+def test_auth_tls_goes_blind() -> None:
+    dialogue = play(
+        CONNECTED
+        + """
+        > ClientSent AUTH TLS
+        < SendToServer AUTH TLS
+        > ServerSent 234 go
+        < SendToClient 234 go
+        < GoBlind
+        > DrainRequested soft stop
+        > ClientLeft
+        < CloseSession -- the client closed
+    """
+    )
+    assert dialogue.record.blind
+    assert dialogue.phase is Phase.OVER
+
+
+def test_clear_text_behind_auth_is_not_let_into_tls() -> None:
+    play(
+        CONNECTED
+        + """
+        > ClientSent AUTH TLS / USER eve
+        < SendToServer AUTH TLS
+        > ServerSent 234 go
+        < SendToClient 421 Protocol error, closing the control connection.
+        < CloseSession CR clear text after AUTH
+    """
+    )
+
+
+def test_clear_text_behind_234_is_not_let_into_tls() -> None:
+    play(
+        CONNECTED
+        + """
+        > ClientSent AUTH TLS
+        < SendToServer AUTH TLS
+        > ServerSent 234 go / 230 eve
+        < LeaveServer
+        < ChooseServer True clear text after 234
+    """
+    )
+
+
+def test_a_refused_auth_changes_nothing() -> None:
+    play(CONNECTED + "> ClientSent AUTH TLS\n< SendToServer AUTH TLS\n> ServerSent 500 no\n< SendToClient 500 no")
+
+
+# --- ends ---------------------------------------------------------------------------------------------------------
+
+
+def test_drain_waits_for_the_transfer_and_not_for_the_client() -> None:
+    play(
+        MOVING
+        + """
+        > DrainRequested soft stop
+        > ClientSent ABOR / PWD
+        < SendToServer ABOR
+        < AbortTransfer 1
+        > DataFinished 1 10 cut
+        > ServerSent 426 cut
+        < SendToClient 426 cut
+        < RecordTransfer RETR a 426 10 cut CD
+        > ServerSent 226 aborted
+        < SendToClient 226 aborted
+        < SendToClient 421 Service not available, closing the control connection.
+        < SendToServer QUIT
+        < CloseSession KD soft stop
+    """
+    )
+
+
+def test_drain_of_an_idle_session_is_at_once() -> None:
+    play(
+        READY
+        + """
+        > DrainRequested reload
+        < SendToClient 421 Service not available, closing the control connection.
+        < DropData 1
+        < SendToServer QUIT
+        < CloseSession KD reload
+    """
+    )
+
+
+def test_an_unasked_421_is_relayed_once() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ServerSent 421 idle too long
+        < SendToClient 421 idle too long
+        < SendToServer QUIT
+        < CloseSession SD the server said 421
+        > ServerLeft
+    """
+    )
+
+
+def test_421_in_mid_transfer_cuts_and_accounts() -> None:
+    play(
+        MOVING
+        + """
+        > ServerSent 421 shutting down
+        < SendToClient 421 shutting down
+        < AbortTransfer 1
+        > DataFinished 1 10 cut
+        < RecordTransfer RETR a 421 10 cut SD
+        < CloseSession SD the server said 421
+    """
+    )
+
+
+def test_a_server_that_leaves_after_its_226_has_finished() -> None:
+    play(
+        MOVING
+        + """
+        > ServerSent 226 done
+        > ServerLeft
+        > DataFinished 1 10 complete
+        < SendToClient 226 done
+        < RecordTransfer RETR a 226 10 complete --
+        < SendToClient 421 Service not available, closing the control connection.
+        < CloseSession SD connection closed
+    """
+    )
+
+
+def test_a_server_that_dies_in_mid_transfer() -> None:
+    play(
+        MOVING
+        + """
+        > ServerLeft
+        < SendToClient 421 Service not available, closing the control connection.
+        < AbortTransfer 1
+        > DataFinished 1 10 cut
+        < RecordTransfer RETR a 421 10 cut SD
+        < CloseSession SD connection closed
+    """
+    )
+
+
+def test_a_client_that_half_closes_gets_what_it_asked_for() -> None:
+    play(
+        MOVING
+        + """
+        > ClientLeft
+        > ServerSent 226 done
+        > DataFinished 1 10 complete
+        < SendToClient 226 done
+        < RecordTransfer RETR a 226 10 complete --
+        < SendToServer QUIT
+        < CloseSession -- the client closed
+    """
+    )
+
+
+def test_a_reset_of_the_client_ends_at_once() -> None:
+    play(
+        MOVING
+        + """
+        > ClientLeft True
+        < AbortTransfer 1
+        > DataFinished 1 10 cut
+        < RecordTransfer RETR a 0 10 cut CD
+        < CloseSession CD the client reset the connection
+    """
+    )
+
+
+def test_idle_clients_and_silent_servers() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > TimedOut client
+        < SendToClient 421 Timeout, closing the control connection.
+        < SendToServer QUIT
+        < CloseSession cD timeout client
+    """
+    )
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent PWD
+        < SendToServer PWD
+        > TimedOut client
+        > TimedOut server
+        < SendToClient 421 The server does not answer, closing the control connection.
+        < CloseSession sD timeout server
+    """
+    )
+
+
+@pytest.mark.parametrize("end", ["> ServerLeft", "> TimedOut server", "> DrainRequested reload"])
+def test_quit_is_always_answered(end: str) -> None:
+    play(
+        LOGGED_IN
+        + f"""
+        > ClientSent QUIT
+        < SendToServer QUIT
+        {end}
+        < SendToClient 221 Goodbye.
+        < CloseSession -- {{}}
+    """.replace("{}", "QUIT, not answered in time" if "TimedOut" in end else "QUIT")
+    )
+
+
+def test_a_server_that_speaks_nonsense_is_the_culprit() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ServerSent what is this
+        < SendToClient 421 Protocol error, closing the control connection.
+        < SendToServer QUIT
+        < CloseSession SD not a reply
+    """
+    )
+
+
+def test_timers_freeze_while_data_moves() -> None:
+    assert {each.value for each in play(MOVING).timers} == {"ftp-transfer"}
+    assert {each.value for each in play(LOGGED_IN).timers} == {"client"}
+    assert {each.value for each in play(READY).timers} == {"client", "ftp-data"}
+    assert {each.value for each in play(MOVING + "> DataFinished 1 5 complete\n").timers} == {"server"}
+    assert {each.value for each in play(READY + "> ClientDataConnected 1 192.0.2.7\n").timers} == {"client"}
