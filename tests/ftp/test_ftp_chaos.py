@@ -221,15 +221,32 @@ LOGIN = [
 ]
 
 
-@given(st.sampled_from([b"RETR a", b"STOR a", b"LIST"]), st.booleans(), st.lists(CUES, max_size=25))
-def test_any_behaviour_around_a_transfer_ends_well(verb: bytes, early: bool, cues: list[tuple[str, Any]]) -> None:
+ASKED = [*LOGIN, ("client", b"RETR a\r\n")]
+REPLAYING = [
+    *LOGIN[:3],
+    ("server", b"331 pass\r\n"),
+    ("client", b"PASS x\r\n"),
+    ("server", b"421 bye\r\n"),
+    ("well", b""),
+    ("server", b"220 second\r\n"),
+]
+BEGINNINGS: dict[str, list[tuple[str, Any]]] = {
+    "replaying": REPLAYING,
+    "logged in": LOGIN[:4],
+    "opening": LOGIN[:5],
+    "ready": LOGIN,
+    "asked": ASKED,
+    "granted": [*ASKED, ("server", b"150 go\r\n")],
+    "download": [*ASKED, ("server", b"150 go\r\n"), ("well", b"")],
+    "upload": [*LOGIN, ("well", b""), ("client", b"STOR a\r\n"), ("server", b"150 go\r\n")],
+}
+
+
+@given(st.sampled_from(sorted(BEGINNINGS)), st.lists(CUES, max_size=20))
+def test_any_behaviour_from_any_state_ends_well(beginning: str, cues: list[tuple[str, Any]]) -> None:
     chaos = Chaos(Settings(max_line=LINE, max_held=HELD, max_reply=REPLY))
     chaos.happen(evts.ClientConnected("192.0.2.7", "203.0.113.1"))
-    if early:
-        middle = [("client", verb + b"\r\n"), ("server", b"150 go\r\n"), ("well", b"")]
-    else:
-        middle = [("well", b""), ("client", verb + b"\r\n"), ("server", b"150 go\r\n")]
-    for kind, what in [*LOGIN, *middle, *cues]:
+    for kind, what in [*BEGINNINGS[beginning], *cues]:
         chaos.cue(kind, what)
     chaos.let_time_pass()
     assert chaos.watched.closed == 1

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from ftp_world import play
+from ftp_world import event_from, play
+from pasvport.ftp.actions import RecordTransfer, SendToClient
+from pasvport.ftp.dialogue import Dialogue
+from pasvport.ftp.events import Timer
 from pasvport.ftp.settings import AuthTls, Settings
 from pasvport.ftp.states import Phase
 
@@ -1067,3 +1070,161 @@ def test_timers_freeze_while_data_moves() -> None:
     assert {each.value for each in play(READY).timers} == {"client", "ftp-data"}
     assert {each.value for each in play(MOVING + "> DataFinished 1 5 complete\n").timers} == {"server"}
     assert {each.value for each in play(READY + "> ClientDataConnected 1 192.0.2.7\n").timers} == {"client"}
+
+
+REPLAYING = (
+    ASKED_PASSWORD
+    + """
+> ServerLeft
+< LeaveServer
+< ChooseServer True connection closed
+> ServerAssigned s2 10.0.0.2
+> ServerConnected
+> ServerSent 220 second
+< SendToServer USER joe
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "> ClientLeft\n< CloseSession CC the client closed",
+        "> ServerLeft\n< LeaveServer\n< ChooseServer True connection closed",
+        "> TimedOut server\n< LeaveServer\n< ChooseServer True timeout server",
+        "> ServerSent 530 no\n< LeaveServer\n< ChooseServer True 530 to what another server had accepted",
+        "> LoginLimitExceeded\n< LeaveServer",
+        "> ClientSent QUIT\n> ServerSent 331\n< SendToServer QUIT\n> ClientLeft\n< CloseSession -- the client closed",
+    ],
+)
+def test_ends_while_a_second_server_hears_what_the_first_had_heard(end: str) -> None:
+    play(REPLAYING + end)
+
+
+@pytest.mark.parametrize(
+    ("end", "close"),
+    [
+        ("> ServerLeft", "-- connection closed"),
+        ("> TimedOut client", "cD timeout client"),
+        ("> TimedOut server", "sD timeout server"),
+        ("> ClientLeft True", "CD the client closed"),
+    ],
+)
+def test_ends_of_a_blind_session(end: str, close: str) -> None:
+    play(
+        LOGGED_IN
+        + f"""
+        > ClientSent AUTH TLS
+        < SendToServer AUTH TLS
+        > ServerSent 234 go
+        < SendToClient 234 go
+        < GoBlind
+        {end}
+        < CloseSession {close}
+    """
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "record"),
+    [
+        ("", "RETR a 0 0 - CD"),
+        ("> ServerSent 150 here\n< SendToClient 150 here\n", "RETR a 0 0 - CD"),
+    ],
+)
+def test_a_transfer_that_never_started_is_recorded_at_the_end(before: str, record: str) -> None:
+    play(
+        READY
+        + "> ClientSent RETR a\n< SendToServer RETR a\n"
+        + before
+        + f"""
+        > ClientLeft True
+        < DropData 1
+        < RecordTransfer {record}
+        < CloseSession CD the client reset the connection
+    """
+    )
+
+
+def test_a_session_that_ends_while_a_refused_transfer_is_still_unanswered() -> None:
+    play(
+        READY
+        + """
+        > ClientSent RETR a
+        < SendToServer RETR a
+        > TimedOut ftp-data
+        < SendToClient 425 No data connection came in time.
+        < DropData 1
+        > TimedOut server
+        < SendToClient 421 The server does not answer, closing the control connection.
+        < RecordTransfer RETR a 425 0 - cC
+        < CloseSession sD timeout server
+    """
+    )
+
+
+@pytest.mark.parametrize("code", [227, 229])
+def test_no_client_hears_of_a_port_that_is_not_ours(code: int) -> None:
+    play(
+        LOGGED_IN
+        + f"""
+        > ClientSent NOOP
+        < SendToServer NOOP
+        > ServerSent {code} Entering (|||4000|) (10,0,0,1,15,160)
+        < SendToClient 421 Protocol error, closing the control connection.
+        < CloseSession SD {code} to another command than PASV and EPSV
+    """
+    )
+
+
+def test_a_list_over_the_control_channel_is_passed_on_in_parts() -> None:
+    lines = " / ".join(f" file{number:04}" for number in range(1000))
+    dialogue = Dialogue(Settings())
+    for line in LOGGED_IN.splitlines():
+        if line.startswith(">"):
+            dialogue.receive(event_from(line[2:]))
+    dialogue.receive(event_from("ClientSent STAT ."))
+    done = dialogue.receive(event_from(f"ServerSent 213-Status / {lines}"))
+    assert len(done) > 1
+    done += dialogue.receive(event_from("ServerSent 213 End"))
+    text = b"".join(action.data for action in done if isinstance(action, SendToClient))
+    assert text == b"213-Status\r\n" + lines.replace(" / ", "\r\n").encode() + b"\r\n213 End\r\n"
+    assert dialogue.timers == {Timer.CLIENT}
+
+
+def test_rest_and_type_are_in_the_record_of_the_next_transfer_only() -> None:
+    dialogue = Dialogue(Settings())
+    records = []
+    book = (
+        LOGGED_IN
+        + """
+        > ClientSent TYPE I / REST 7
+        > ServerSent 200 image / 350 restarting
+        > ServerSent 350 restarting
+    """
+        + "".join(
+            f"""
+        > ClientSent EPSV
+        > DataPortLeased {number} 50007
+        > ServerSent 229 ok (|||4000|)
+        > ServerDataConnected {number}
+        > ClientDataConnected {number} 192.0.2.7
+        > ClientSent RETR a
+        > ServerSent 150 here / 226 done
+        > DataFinished {number} 5 complete
+    """
+            for number in (1, 2)
+        )
+    )
+    for line in book.splitlines():
+        if line.strip().startswith(">"):
+            done = dialogue.receive(event_from(line.strip()[2:]))
+            records += [action.record for action in done if isinstance(action, RecordTransfer)]
+    assert [(record.restart, record.data_type, record.user, record.server) for record in records] == [
+        (7, "I", b"joe", "s1"),
+        (0, "I", b"joe", "s1"),
+    ]
+    assert dialogue.record.transfers == 2
+    assert dialogue.record.bytes_out == 10
+    # The 350 that came too early was nobody's.
+    assert dialogue.record.strays == 1

@@ -56,99 +56,110 @@ class Transition(NamedTuple):
 
 
 _P = Phase
-_END = frozenset({_P.OVER, _P.LEAVING})
-_AWAY = _END | {_P.SUMMONING}
-_COMMANDS = _END | {_P.LOCAL, _P.SUMMONING, _P.PARTING}
+_STAYS: frozenset[Phase] = frozenset()
+_OVER = frozenset({_P.OVER})
+_AWAY = _OVER | {_P.SUMMONING}
+_COMMANDS = _AWAY | {_P.LOCAL, _P.PARTING}
+"""Where a command of the client, obeyed at once or held until now, may lead."""
 
 
-def _row(source: Phase, event: type[Event], targets: frozenset[Phase] | set[Phase], doc: str) -> Transition:
-    return Transition(source, event, frozenset(targets), doc)
+def _row(source: Phase, event: type[Event], targets: frozenset[Phase], doc: str) -> Transition:
+    return Transition(source, event, targets, doc)
 
 
 def _before_login(phase: Phase, doc: str) -> tuple[Transition, ...]:
-    """What a phase without an open server connection has in common."""
+    """What the phases on the way to an open dialogue have in common."""
     return (
-        _row(phase, events.ClientSent, _END, f"commands wait {doc}"),
-        _row(phase, events.ClientLeft, _END, "the client gave up"),
-        _row(phase, events.DrainRequested, _END, "421"),
-        _row(phase, events.LoginLimitExceeded, {_P.PENALTY, _P.OVER}, "the source must wait"),
+        _row(phase, events.ClientSent, _STAYS, f"commands wait {doc}"),
+        _row(phase, events.ClientLeft, _OVER, "the client gave up"),
+        _row(phase, events.DrainRequested, _OVER, "421"),
+        _row(phase, events.LoginLimitExceeded, frozenset({_P.PENALTY}), "the source must wait"),
     )
 
 
-def _with_data(phase: Phase) -> tuple[Transition, ...]:
-    """Events of data paths, and what they let go on: held commands, a held QUIT, a drain."""
-    after = _COMMANDS
+def _replaceable(phase: Phase) -> tuple[Transition, ...]:
     return (
-        _row(phase, events.DataPortLeased, after, "227 or 229, once the server's port is known"),
-        _row(phase, events.LeaseFailed, after, "425"),
-        _row(phase, events.ServerDataConnected, after, "the transfer may start"),
-        _row(phase, events.ServerDataFailed, after, "425, now or at the transfer command"),
-        _row(phase, events.ClientDataConnected, after, "the transfer may start"),
-        _row(phase, events.ClientDataFailed, after, "425"),
-        _row(phase, events.ClientDataRefused, after, "counted"),
-        _row(phase, events.DataFinished, after, "the final reply is relayed, or a false one replaced by 426"),
+        _row(phase, events.ServerLeft, _AWAY, "another server"),
+        _row(phase, events.TimedOut, _AWAY, "another server"),
     )
 
 
-SESSION: tuple[Transition, ...] = (
-    _row(_P.NEW, events.ClientConnected, {_P.LOCAL, _P.SUMMONING}, "our greeting, or a server is chosen"),
-    _row(_P.PENALTY, events.TimedOut, _END, "421"),
-    _row(_P.PENALTY, events.ClientLeft, _END, "the client gave up"),
-    _row(_P.PENALTY, events.DrainRequested, _END, "421"),
-    _row(_P.LOCAL, events.ClientSent, {_P.SUMMONING, *_END}, "answered here; USER chooses a server"),
-    _row(_P.LOCAL, events.ClientLeft, _END, "the client left"),
-    _row(_P.LOCAL, events.DrainRequested, _END, "421"),
-    _row(_P.LOCAL, events.LoginLimitExceeded, {_P.PENALTY, _P.OVER}, "the source must wait"),
-    _row(_P.LOCAL, events.TimedOut, _END, "421: idle"),
+_BEGINNING = (
+    _row(_P.NEW, events.ClientConnected, frozenset({_P.LOCAL, _P.SUMMONING}), "our greeting, or a server is chosen"),
+    _row(_P.PENALTY, events.TimedOut, _OVER, "421"),
+    _row(_P.PENALTY, events.ClientLeft, _OVER, "the client gave up"),
+    _row(_P.PENALTY, events.DrainRequested, _OVER, "421"),
+    _row(_P.LOCAL, events.ClientSent, _AWAY, "answered here; USER chooses a server"),
+    _row(_P.LOCAL, events.ClientLeft, _OVER, "the client left"),
+    _row(_P.LOCAL, events.DrainRequested, _OVER, "421"),
+    _row(_P.LOCAL, events.LoginLimitExceeded, frozenset({_P.PENALTY}), "the source must wait"),
+    _row(_P.LOCAL, events.TimedOut, _OVER, "421: idle"),
     *_before_login(_P.SUMMONING, "for a server"),
-    _row(_P.SUMMONING, events.ServerAssigned, frozenset(), "noted"),
-    _row(_P.SUMMONING, events.ServerConnected, {_P.WELCOMING}, "its banner comes next"),
-    _row(_P.SUMMONING, events.NoServer, _END, "421"),
+    _row(_P.SUMMONING, events.ServerAssigned, _STAYS, "noted"),
+    _row(_P.SUMMONING, events.ServerConnected, frozenset({_P.WELCOMING}), "its banner comes next"),
+    _row(_P.SUMMONING, events.NoServer, _OVER, "421"),
     *_before_login(_P.WELCOMING, "for the banner"),
     _row(
         _P.WELCOMING,
         events.ServerSent,
-        {_P.REPLAYING, _P.OPEN, *_COMMANDS},
+        _AWAY | {_P.REPLAYING, _P.OPEN, _P.PARTING},
         "220 opens, a refusal chooses another server, 120 waits",
     ),
-    _row(_P.WELCOMING, events.ServerLeft, _AWAY, "another server"),
-    _row(_P.WELCOMING, events.TimedOut, _AWAY, "another server"),
+    *_replaceable(_P.WELCOMING),
     *_before_login(_P.REPLAYING, "for the repetition"),
     _row(
         _P.REPLAYING,
         events.ServerSent,
-        {_P.OPEN, *_COMMANDS},
+        _AWAY | {_P.OPEN, _P.PARTING},
         "the next line is repeated, or the dialogue goes on",
     ),
-    _row(_P.REPLAYING, events.ServerLeft, _AWAY, "another server"),
-    _row(_P.REPLAYING, events.TimedOut, _AWAY, "another server"),
-    _row(_P.OPEN, events.ClientSent, _COMMANDS, "commands are answered, forwarded or held"),
+    *_replaceable(_P.REPLAYING),
+)
+
+# What a data connection's end sets free may be held commands, a held QUIT, or the drain that waited for it.
+_DATA = (
+    _row(_P.OPEN, events.DataPortLeased, _COMMANDS, "227 or 229, once the server's port is known"),
+    _row(_P.OPEN, events.LeaseFailed, _COMMANDS, "425"),
+    _row(_P.OPEN, events.ServerDataConnected, _STAYS, "the transfer may start"),
+    _row(_P.OPEN, events.ServerDataFailed, _COMMANDS, "425, now or at the transfer command"),
+    _row(_P.OPEN, events.ClientDataConnected, _STAYS, "the transfer may start"),
+    _row(_P.OPEN, events.ClientDataFailed, _COMMANDS, "425"),
+    _row(_P.OPEN, events.ClientDataRefused, _STAYS, "counted"),
+    _row(_P.OPEN, events.DataFinished, _COMMANDS, "the final reply is relayed, or a false one replaced by 426"),
+)
+
+_DIALOGUE = (
+    _row(_P.OPEN, events.ClientSent, _COMMANDS | {_P.LEAVING}, "commands are answered, forwarded or held"),
     _row(
         _P.OPEN,
         events.ServerSent,
-        {_P.BLIND, *_COMMANDS},
+        _COMMANDS | {_P.BLIND, _P.LEAVING},
         "replies are matched; 234 to AUTH makes the session blind; 421 ends it, or before login chooses another server",
     ),
-    *_with_data(_P.OPEN),
-    _row(_P.OPEN, events.ClientLeft, _COMMANDS, "after FIN what was asked is finished, a reset ends at once"),
-    _row(_P.OPEN, events.ServerLeft, _COMMANDS, "421; before login another server"),
-    _row(_P.OPEN, events.TimedOut, _COMMANDS, "421, 425 or 426 by which timer; before login another server"),
-    _row(_P.OPEN, events.DrainRequested, _END, "421 at the next moment without a transfer"),
-    _row(_P.OPEN, events.LoginLimitExceeded, {_P.PENALTY, _P.OVER}, "before login: the source must wait"),
-    _row(_P.PARTING, events.ServerSent, _END, "221 is relayed"),
-    _row(_P.PARTING, events.ServerLeft, _END, "221 is ours"),
-    _row(_P.PARTING, events.ClientLeft, _END, "it did not wait for 221"),
-    _row(_P.PARTING, events.TimedOut, _END, "221 is ours"),
-    _row(_P.PARTING, events.DrainRequested, _END, "221 is ours"),
-    _row(_P.BLIND, events.ClientLeft, _END, "the relay has ended"),
-    _row(_P.BLIND, events.ServerLeft, _END, "the relay has ended"),
-    _row(_P.BLIND, events.TimedOut, _END, "the relay was idle"),
+    *_DATA,
     _row(
-        _P.BLIND, events.DrainRequested, frozenset(), "blind sessions cannot be told 421; `hard-stop-after` bounds them"
+        _P.OPEN, events.ClientLeft, _OVER | {_P.LEAVING}, "after FIN what was asked is finished, a reset ends at once"
     ),
-    _row(_P.LEAVING, events.DataFinished, {_P.OVER}, "accounted for"),
+    _row(_P.OPEN, events.ServerLeft, _AWAY | {_P.LEAVING}, "421; before login another server"),
+    _row(_P.OPEN, events.TimedOut, _COMMANDS, "421, 425 or 426 by which timer; before login another server"),
+    _row(_P.OPEN, events.DrainRequested, _OVER, "421 at the next moment without a transfer"),
+    _row(_P.OPEN, events.LoginLimitExceeded, frozenset({_P.PENALTY}), "before login: the source must wait"),
 )
 
+_ENDS = (
+    _row(_P.PARTING, events.ServerSent, _OVER, "221 is relayed"),
+    _row(_P.PARTING, events.ServerLeft, _OVER, "221 is ours"),
+    _row(_P.PARTING, events.ClientLeft, _OVER, "it did not wait for 221"),
+    _row(_P.PARTING, events.TimedOut, _OVER, "221 is ours"),
+    _row(_P.PARTING, events.DrainRequested, _OVER, "221 is ours"),
+    _row(_P.BLIND, events.ClientLeft, _OVER, "the relay has ended"),
+    _row(_P.BLIND, events.ServerLeft, _OVER, "the relay has ended"),
+    _row(_P.BLIND, events.TimedOut, _OVER, "the relay was idle"),
+    _row(_P.BLIND, events.DrainRequested, _STAYS, "cannot be told 421; `hard-stop-after` bounds it"),
+    _row(_P.LEAVING, events.DataFinished, _OVER, "accounted for"),
+)
+
+SESSION: tuple[Transition, ...] = (*_BEGINNING, *_DIALOGUE, *_ENDS)
 ALLOWED: dict[tuple[Phase, type[Event]], Transition] = {(row.source, row.event): row for row in SESSION}
 
 
