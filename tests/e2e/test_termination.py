@@ -295,42 +295,38 @@ SCENARIOS = (
     Scenario("client_resets", reset_by_client, (Expect("CD", size="5"),)),
     Scenario("server_resets", reset_by_server, (Expect("SD", size="5"),)),
     Scenario("server_resets_at_once", server_resets_at_once, (Expect("SD"),)),
-    Scenario(
-        "client_timeout", client_says_nothing_more, (Expect("cD", size="5"),), "timeout client 500ms\nserver s1 {0}"
-    ),
-    Scenario(
-        "server_timeout", server_says_nothing_more, (Expect("sD", size="5"),), "timeout server 500ms\nserver s1 {0}"
-    ),
-    Scenario("tunnel_timeout", wait_for_the_end, (Expect("cD", size="5"),), "timeout tunnel 500ms\nserver s1 {0}"),
+    Scenario("client_timeout", client_says_nothing_more, (Expect("cD", size="5"),), "timeout client 1s\nserver s1 {0}"),
+    Scenario("server_timeout", server_says_nothing_more, (Expect("sD", size="5"),), "timeout server 1s\nserver s1 {0}"),
+    Scenario("tunnel_timeout", wait_for_the_end, (Expect("cD", size="5"),), "timeout tunnel 1s\nserver s1 {0}"),
     Scenario(
         "client_fin_timeout",
         half_close_by_server_then_silence,
         (Expect("cD", size="5"),),
-        "timeout client-fin 500ms\nserver s1 {0}",
+        "timeout client-fin 1s\nserver s1 {0}",
     ),
     Scenario(
         "server_fin_timeout",
         half_close_by_client_then_silence,
         (Expect("sD", size="5"),),
-        "timeout server-fin 500ms\nserver s1 {0}",
+        "timeout server-fin 1s\nserver s1 {0}",
     ),
     Scenario(
         "client_half_closes_server_silent",
         half_close_by_client_then_silence,
         (Expect("sD", size="5"),),
-        "timeout client 2s\ntimeout server 500ms\nserver s1 {0}",
+        "timeout client 3s\ntimeout server 1s\nserver s1 {0}",
     ),
     Scenario(
         "server_half_closes_client_silent",
         half_close_by_server_then_silence,
         (Expect("cD", size="5"),),
-        "timeout client 500ms\ntimeout server 2s\nserver s1 {0}",
+        "timeout client 1s\ntimeout server 3s\nserver s1 {0}",
     ),
     Scenario(
         "tunnel_and_client_fin",
         half_close_by_server_then_silence,
         (Expect("cD", size="5"),),
-        "timeout tunnel 4s\ntimeout client-fin 500ms\nserver s1 {0}",
+        "timeout tunnel 4s\ntimeout client-fin 1s\nserver s1 {0}",
     ),
     Scenario("client_half_closes", half_close_by_client, (Expect("--", size="14"),)),
     Scenario("server_half_closes", half_close_by_server, (Expect("--", size="8"),)),
@@ -466,10 +462,10 @@ SCENARIOS = (
     Scenario("big_then_reset", big_answer_then_reset, (Expect("CD", size="*"),)),
     Scenario("big_to_the_end", big_answer_to_the_last_byte, (Expect("--", size="1000005"),)),
     Scenario(
-        "client_does_not_read", client_does_not_read, (Expect("cD", size="*"),), "timeout client 500ms\nserver s1 {0}"
+        "client_does_not_read", client_does_not_read, (Expect("cD", size="*"),), "timeout client 1s\nserver s1 {0}"
     ),
     Scenario(
-        "server_does_not_read", server_does_not_read, (Expect("sD", size="5"),), "timeout server 500ms\nserver s1 {0}"
+        "server_does_not_read", server_does_not_read, (Expect("sD", size="5"),), "timeout server 1s\nserver s1 {0}"
     ),
     Scenario("answer_pending", client_closes_with_an_answer_pending, (Expect("CD", size="19"),)),
     Scenario(
