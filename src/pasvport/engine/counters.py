@@ -27,7 +27,11 @@ class Counters:
         """Sum over all workers of the counter that is `cell` in this worker's column."""
 
     def _sum(self, cell: int) -> int:
-        return sum(self.cells[cell - self.offset :: self._width])
+        cells, place, total = self.cells, cell - self.offset, 0
+        for _ in range(self.workers):
+            total += cells[place]
+            place += self._width
+        return total
 
     def raise_maximum(self, cell: int, value: int) -> None:
         """Keep the largest value seen here; readers take the maximum over the workers."""

@@ -97,8 +97,10 @@ class Loop:
 
     def turn(self, longest: float = -1) -> None:
         """Wait for events (at most `longest` seconds; -1: no bound), handle them, then deadlines."""
-        events = self._epoll.poll(self._patience(longest), _BATCH)
-        self.now = self.clock()
+        # The wait is counted from the last batch's time: a deadline may be met late by as long as that batch took,
+        # and a turn with one event, which most are when there is little to do, costs one look at the clock.
+        events = self._epoll.poll(0 if self._deferred else self._patience(longest), _BATCH)
+        now = self.now = self.clock()
         handlers = self.handlers
         for descriptor, mask in events:
             handler = handlers[descriptor]
@@ -108,22 +110,19 @@ class Loop:
                 handler.ready(descriptor, mask)
             except Exception as error:
                 handler.failed(error)
-        self._resume_deferred()
-        self.timers.expire(self.now)
+        if self._deferred:
+            self._resume_deferred()
+        self.timers.expire(now)
         if self._closing:
             self._close_now()
 
     def _patience(self, longest: float) -> float:
-        if self._deferred:
-            return 0
-        wait = self.timers.wait(self.clock())
+        wait = self.timers.wait(self.now)
         if longest < 0:
             return wait
         return longest if wait < 0 else min(wait, longest)
 
     def _resume_deferred(self) -> None:
-        if not self._deferred:
-            return
         task = self._deferred.popleft()
         try:
             task.resume()
