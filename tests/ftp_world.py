@@ -109,6 +109,7 @@ class Watched:
         self.dialogue = Dialogue(settings or Settings())
         self.closed = 0
         self.started: set[int] = set()
+        self.ended: set[int] = set()
 
     def receive(self, event: evts.Event) -> list[acts.Action]:
         dialogue, before = self.dialogue, self.dialogue.phase
@@ -127,9 +128,11 @@ class Watched:
                 assert action.path not in self.started
                 self.started.add(action.path)
             elif isinstance(action, acts.AbortTransfer):
-                assert action.path in self.started
+                assert action.path in self.started - self.ended
+                self.ended.add(action.path)
             elif isinstance(action, acts.DropData):
-                assert action.path not in self.started
+                assert action.path not in self.started | self.ended
+                self.ended.add(action.path)
             elif isinstance(action, acts.CloseSession):
                 self.closed += 1
             elif isinstance(action, acts.SendToClient | acts.SendToServer):

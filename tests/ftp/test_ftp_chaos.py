@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftp_world import Watched
@@ -30,6 +30,9 @@ SERVER_LINES = [
     *(b"150 here|125 here|226 done|250 done|425 no|426 cut|452 full|227 (1,2,3,4,5,6)|229 (!!!77!)".split(b"|")),
     *(b"211-Features:|211 End| SIZE|220-more|150-x|junk|227 none|229 (|||0|)|110 MARK".split(b"|", 8)),
 ]
+TELNET = st.lists(st.sampled_from([b"\xff", b"\xf2", b"\xf4", b"\xfb", b"\r", b"\n", b"x"])).map(b"".join)
+# The default of fifty misses too much of so many states.
+MANY = settings(max_examples=max(300, settings().max_examples))
 JUNK = st.binary(max_size=12)
 
 
@@ -198,9 +201,10 @@ class Chaos:
                 )
 
 
+@MANY
 @given(SETTINGS, st.lists(CUES, max_size=40))
-def test_any_behaviour_ends_well(settings: Settings, cues: list[tuple[str, Any]]) -> None:
-    chaos = Chaos(settings)
+def test_any_behaviour_ends_well(said: Settings, cues: list[tuple[str, Any]]) -> None:
+    chaos = Chaos(said)
     chaos.happen(evts.ClientConnected("192.0.2.7", "203.0.113.1"))
     for kind, what in cues:
         chaos.cue(kind, what)
@@ -242,6 +246,7 @@ BEGINNINGS: dict[str, list[tuple[str, Any]]] = {
 }
 
 
+@MANY
 @given(st.sampled_from(sorted(BEGINNINGS)), st.lists(CUES, max_size=20))
 def test_any_behaviour_from_any_state_ends_well(beginning: str, cues: list[tuple[str, Any]]) -> None:
     chaos = Chaos(Settings(max_line=LINE, max_held=HELD, max_reply=REPLY))
@@ -264,7 +269,8 @@ def test_cutting_changes_nothing(lines: list[bytes], seed: int) -> None:
     assert one.answers() == other.answers()
 
 
-@given(st.lists(st.binary(max_size=100), max_size=8))
+@MANY
+@given(st.lists(st.one_of(st.binary(max_size=100), TELNET), max_size=8))
 def test_junk_is_bounded_and_cut_alike(pieces: list[bytes]) -> None:
     one, other = LineSplitter(LINE), LineSplitter(LINE)
     together: list[Any] = []

@@ -57,6 +57,7 @@ def test_nul_and_cr_inside_are_faults(data: bytes) -> None:
 
 def test_telnet_commands_are_taken_out_and_urgency_is_kept() -> None:
     assert lines_of(b"\xff\xf4\xff", b"\xf2ABOR\r\nNOOP\r\n") == [Line(b"ABOR", urgent=True), Line(b"NOOP")]
+    assert lines_of(b"NOOP\r\n\xff\xf4ABOR\r\n") == [Line(b"NOOP"), Line(b"ABOR", urgent=True)]
     assert lines_of(b"AB\xff\xf1OR\r\n") == [Line(b"ABOR")]
 
 

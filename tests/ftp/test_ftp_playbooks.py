@@ -1228,3 +1228,23 @@ def test_rest_and_type_are_in_the_record_of_the_next_transfer_only() -> None:
     assert dialogue.record.bytes_out == 10
     # The 350 that came too early was nobody's.
     assert dialogue.record.strays == 1
+
+
+def test_an_unanswered_abor_ends_by_the_servers_timer() -> None:
+    play(
+        READY
+        + """
+        > ClientSent RETR a
+        < SendToServer RETR a
+        > ServerSent 150 here
+        < SendToClient 150 here
+        > ClientSent ABOR
+        < SendToServer ABOR
+        < DropData 1
+        > TimedOut ftp-data
+        > TimedOut server
+        < SendToClient 421 The server does not answer, closing the control connection.
+        < RecordTransfer RETR a 421 0 - CD
+        < CloseSession sD timeout server
+    """
+    )

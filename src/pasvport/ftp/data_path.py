@@ -22,6 +22,7 @@ class DataPath:
         "client_mode",
         "code",
         "command",
+        "cut",
         "dialled_client",
         "direction",
         "ending",
@@ -61,7 +62,7 @@ class DataPath:
         """A positive reply that waits for the end of the data, or a negative one that the client has."""
         self.behind: list[Reply] = []
         """Replies that came after a held one."""
-        self.told = self.aborted = False
+        self.told = self.aborted = self.cut = False
         self.code = self.server_code = 0
         self.size = 0
         self.ending = DataEnding.NONE
@@ -89,6 +90,11 @@ class DataPath:
     def is_started(self) -> bool:
         """StartTransfer was asked and DataFinished is still due."""
         return self.state in _STARTED
+
+    @property
+    def awaits_client(self) -> bool:
+        """The client's data connection is still to come."""
+        return not (self.client_connected or self.aborted)
 
     @property
     def holds_replies(self) -> bool:

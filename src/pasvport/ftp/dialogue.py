@@ -104,12 +104,12 @@ class Dialogue(Requests):
         path = self._path
         if path is not None and path.is_started:
             return _TRANSFER_TIMER
-        if path is not None and path.state is PathState.GRANTED and not path.client_connected:
+        awaited = path.state if path is not None and path.awaits_client else PathState.GONE
+        if awaited is PathState.GRANTED:
             return _DATA_TIMER
         if self._is_owed:
-            waits_for_client = path is not None and path.state is PathState.ASKED and not path.client_connected
-            return _SERVER_AND_DATA if waits_for_client else _SERVER_TIMER
-        if path is not None and path.state is PathState.READY and not path.client_connected:
+            return _SERVER_AND_DATA if awaited is PathState.ASKED else _SERVER_TIMER
+        if awaited is PathState.READY:
             return _CLIENT_AND_DATA
         return _CLIENT_TIMER
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from enum import Enum, auto
+from enum import StrEnum, auto
 
 from pasvport.address import Family, family_of, unmapped
 from pasvport.ftp.actions import (
@@ -36,7 +36,7 @@ _DATA_MARK = 3
 _POLITE = frozenset({Phase.REPLAYING, Phase.OPEN})
 
 
-class Purpose(Enum):
+class Purpose(StrEnum):
     """Why a reply is expected: what will be done with it."""
 
     RELAY = auto()
@@ -157,12 +157,18 @@ class Ground:
         if path is None or path.is_started:
             return
         asked = path.is_transferring
-        if path.state not in (PathState.ABANDONED, PathState.ENDED):
+        if path.state not in (PathState.ABANDONED, PathState.ENDED) and not path.aborted:
             self._do(DropData(path.number))
         path.take(Step.DROPPED)
         self._path = None
         if asked:
             self._record_transfer(path)
+
+    def _cut(self, path: DataPath) -> None:
+        """End a started transfer at once; several reasons may come together, before it is accounted for."""
+        if not path.cut:
+            path.cut = True
+            self._do(AbortTransfer(path.number))
 
     def _record_transfer(self, path: DataPath) -> None:
         session, command = self._record, path.command
@@ -213,7 +219,7 @@ class Ground:
         if goodbye:
             self._say(421, goodbye)
         if path is not None and path.is_started:
-            self._do(AbortTransfer(path.number))
+            self._cut(path)
             self._phase = Phase.LEAVING
             return
         self._drop_path()

@@ -36,14 +36,15 @@ class LineSplitter:
     A line longer than `limit` bytes (`ftp-max-line`) is thrown away up to its end and comes out once, as a fault.
     """
 
-    __slots__ = ("_answers", "_buffer", "_limit", "_negotiations", "_scanned", "_skipping", "_telnet", "_urgent")
+    __slots__ = ("_answers", "_buffer", "_limit", "_marks", "_negotiations", "_scanned", "_skipping", "_telnet")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer = bytearray()
         self._scanned = 0
         self._skipping = False
-        self._urgent = False
+        # Where in the buffer an IP or a DM stood: it makes urgent the line it is in or before, no earlier one.
+        self._marks: list[int] = []
         self._telnet = b""
         self._answers = b""
         self._negotiations = 0
@@ -57,6 +58,8 @@ class LineSplitter:
     def pull(self) -> Line | None:
         """The next whole line, or None until more arrives."""
         buffer = self._buffer
+        if not buffer:
+            return None
         end = buffer.find(b"\n", self._scanned)
         if end < 0:
             self._wait()
@@ -64,8 +67,7 @@ class LineSplitter:
         data = bytes(buffer[:end])
         del buffer[: end + 1]
         self._scanned = 0
-        urgent, self._urgent = self._urgent, False
-        return self._judged(data.removesuffix(b"\r"), urgent)
+        return self._judged(data.removesuffix(b"\r"), bool(self._marks) and self._was_marked(end))
 
     def answers(self) -> bytes:
         """Telnet refusals to send back to this peer, once."""
@@ -82,11 +84,18 @@ class LineSplitter:
         """Bytes in memory."""
         return len(self._buffer) + len(self._telnet)
 
+    def _was_marked(self, end: int) -> bool:
+        """Whether the line that ended at `end` was marked; its marks are used up."""
+        marks = self._marks
+        self._marks = [mark - end - 1 for mark in marks if mark > end]
+        return len(self._marks) < len(marks)
+
     def _wait(self) -> None:
         # One more than the limit may still be a whole line and its CR.
         if len(self._buffer) > self._limit + 1:
             self._skipping = True
             self._buffer.clear()
+            self._marks = [0] if self._marks else []
         self._scanned = len(self._buffer)
 
     def _judged(self, data: bytes, urgent: bool) -> Line:
@@ -104,7 +113,7 @@ class LineSplitter:
         at = 0
         while (found := data.find(IAC, at)) >= 0:
             kept += data[at:found]
-            length = self._command_length(data, found)
+            length = self._command_length(data, found, len(self._buffer) + len(kept))
             if not length:
                 self._telnet = data[found:]
                 return bytes(kept)
@@ -113,8 +122,8 @@ class LineSplitter:
             at = found + length
         return bytes(kept + data[at:])
 
-    def _command_length(self, data: bytes, at: int) -> int:
-        """Bytes of the Telnet command at `at`, whose effect is noted; 0 while it is incomplete."""
+    def _command_length(self, data: bytes, at: int, place: int) -> int:
+        """Bytes of the Telnet command at `at`, whose effect is noted for `place`; 0 while it is incomplete."""
         if at + 1 >= len(data):
             return 0
         command = data[at + 1]
@@ -123,8 +132,8 @@ class LineSplitter:
                 return 0
             self._refuse(command, data[at + 2])
             return 3
-        if command in (_IP, _DM):
-            self._urgent = True
+        if command in (_IP, _DM) and place not in self._marks[-1:]:
+            self._marks.append(place)
         return 2
 
     def _refuse(self, command: int, option: int) -> None:

@@ -6,7 +6,7 @@ reset and in 4xx, whatever the server says.
 
 from __future__ import annotations
 
-from pasvport.ftp.actions import AbortTransfer, DialClientData, DropData, SendToClient, StartTransfer
+from pasvport.ftp.actions import DialClientData, DropData, SendToClient, StartTransfer
 from pasvport.ftp.data_path import DataPath
 from pasvport.ftp.events import (
     ClientDataConnected,
@@ -56,7 +56,7 @@ class Moving(Opening):
             return
         path.aborted = True
         if path.is_started:
-            self._do(AbortTransfer(path.number))
+            self._cut(path)
         elif path.state in _WAITING:
             self._do(DropData(path.number))
             if path.final is not None:
@@ -147,7 +147,7 @@ class Moving(Opening):
         self._tell(path, reply)
         path.final = reply
         if path.state is PathState.MOVING:
-            self._do(AbortTransfer(path.number))
+            self._cut(path)
         elif path.state in _WAITING:
             self._do(DropData(path.number))
         path.take(Step.FINAL)
@@ -232,7 +232,7 @@ class Moving(Opening):
             expected.told = expected.told or expected.purpose is Purpose.TRANSFER
         self._say(code, text)
         if path.is_started:
-            self._do(AbortTransfer(path.number))
+            self._cut(path)
             return
         self._do(DropData(path.number))
         if path.final is not None:

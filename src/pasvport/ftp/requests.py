@@ -22,6 +22,7 @@ MAX_IN_TRANSFER = 8
 """Commands forwarded during a transfer whose replies are still due; further ones wait."""
 
 _TAKES_COMMANDS = (Phase.LOCAL, Phase.OPEN)
+_DEAF = frozenset({Phase.BLIND, Phase.OVER, Phase.LEAVING, Phase.PENALTY})
 _TLS_MECHANISMS = frozenset({b"TLS", b"TLS-C", b"TLS-P", b"SSL"})
 
 
@@ -47,10 +48,11 @@ class Requests(Replies):
 
     def _pull(self) -> None:
         held, limit = self._held, self._settings.max_held
-        if self._phase in (Phase.BLIND, Phase.OVER, Phase.LEAVING, Phase.PENALTY):
+        client = self._client
+        if client.is_empty or self._phase in _DEAF:
             return
         while len(held) < limit:
-            line = self._client.pull()
+            line = client.pull()
             if line is None:
                 return
             self._record.commands += 1
@@ -59,7 +61,11 @@ class Requests(Replies):
     @property
     def _is_owed(self) -> bool:
         """The server owes a reply for certain."""
-        return any(not expected.doubtful for expected in self._expected)
+        expected = self._expected
+        if not expected:
+            return False
+        # Doubtful ones are rare and first.
+        return not expected[-1].doubtful or any(not each.doubtful for each in expected)
 
     @property
     def _is_busy(self) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 
 from pasvport.record import Direction
 
@@ -38,7 +38,7 @@ class Allowed(StrEnum):
     LOGGED_IN = "logged in"
 
 
-class Treatment(Enum):
+class Treatment(StrEnum):
     """What the balancer does; the value is what the reference page says."""
 
     FORWARD = "forwarded, reply relayed"
