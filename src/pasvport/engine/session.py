@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pasvport.engine.backends import ANY_ADDRESS
 from pasvport.engine.connector import Connector
 from pasvport.engine.counters import BackendCells, FrontendCells, ListenerCells
 from pasvport.engine.dialer import local_address, server_port
@@ -199,7 +200,8 @@ class Session(Connector):
         if "frontend_port" in needs and not self.doorway.port:
             record.frontend_port = str(self.destination_port)
         if server is not None and not isinstance(server.address, str | bytes):
-            record.server_address = server.address[0]
+            host = server.address[0]
+            record.server_address = local_address(self.client)[0] if host in ANY_ADDRESS else host
             record.server_port = str(server_port(self, server))
         if self.server >= 0 and needs & {"source_address", "source_port"}:
             host, port = local_address(self.server)
