@@ -37,12 +37,14 @@ format: install ## let ruff put the code into its form
 	$(BIN)/ruff check --fix
 
 compiled: install ## the data plane compiled with mypyc, used by .venv/bin/pasvport until `make pure`
+	@.ci/system compiled
 	$(BIN)/python contrib/compile.py --install
 
 pure: install ## back to the Python sources
 	$(BIN)/python contrib/compile.py --remove
 
 test-compiled: install ## the tests of the data plane against a compiled copy
+	@.ci/system compiled
 	$(BIN)/python contrib/compile.py
 	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/pytest tests/engine tests/stick tests/balance tests/logs
 
