@@ -127,7 +127,12 @@ _SUPPORTED: tuple[Keyword[ProxyDraft], ...] = (
     _flag("logasap", _FE, "P1", "Log at connect time; the fields still growing are marked with `+`."),
     _flag("nolinger", _ANY, "P2", "Close with a reset, keeping no lingering socket."),
     _flag("persist", _BE, "P2", "Follow the stick table to a server even while it is down."),
-    _flag("socket-stats", _FE, "P1", "Keep counters for every bind line."),
+    _flag(
+        "socket-stats",
+        _FE,
+        "P1",
+        "Counters for every bind line in the statistics (a later issue shows them; they are always kept).",
+    ),
     _flag("splice-auto", _ANY, "P2", "Accepted: a stream that keeps flowing is always spliced in the kernel."),
     _flag("splice-request", _ANY, "P2", "As `option splice-auto`."),
     _flag("splice-response", _ANY, "P2", "As `option splice-auto`."),
