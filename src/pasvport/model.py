@@ -169,8 +169,6 @@ class SocketOptions:
     mss: int = 0
     user_timeout: int = 0
     fast_open: bool = False
-    receive_buffer: int = 0
-    send_buffer: int = 0
 
 
 @dataclass(frozen=True, slots=True)

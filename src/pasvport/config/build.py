@@ -107,13 +107,13 @@ def _proxy(draft: ProxyDraft, index: int, number: int, settings: Global, world: 
         contstats=draft.option("contstats"),
     )
     if draft.is_frontend:
-        proxy = _with_frontend(proxy, draft, settings, world)
+        proxy = _with_frontend(proxy, draft, world)
     if draft.is_backend:
-        proxy = _with_backend(proxy, draft, settings)
+        proxy = _with_backend(proxy, draft)
     return proxy
 
 
-def _with_frontend(proxy: Proxy, draft: ProxyDraft, settings: Global, world: World) -> Proxy:
+def _with_frontend(proxy: Proxy, draft: ProxyDraft, world: World) -> Proxy:
     return replace(
         proxy,
         binds=tuple(_binds(draft)),
@@ -123,8 +123,6 @@ def _with_frontend(proxy: Proxy, draft: ProxyDraft, settings: Global, world: Wor
         client_options=_socket_options(
             draft.option("clitcpka"),
             draft.client_keepalive,
-            settings.client_receive_buffer,
-            settings.client_send_buffer,
         ),
         socket_stats=draft.option("socket-stats"),
         unique_id_format=draft.unique_id_format.value if draft.unique_id_format is not None else None,
@@ -132,7 +130,7 @@ def _with_frontend(proxy: Proxy, draft: ProxyDraft, settings: Global, world: Wor
     )
 
 
-def _with_backend(proxy: Proxy, draft: ProxyDraft, settings: Global) -> Proxy:
+def _with_backend(proxy: Proxy, draft: ProxyDraft) -> Proxy:
     scripted = draft.check_kind is CheckKind.TCP_SCRIPT
     return replace(
         proxy,
@@ -155,8 +153,6 @@ def _with_backend(proxy: Proxy, draft: ProxyDraft, settings: Global) -> Proxy:
         server_options=_socket_options(
             draft.option("srvtcpka"),
             draft.server_keepalive,
-            settings.server_receive_buffer,
-            settings.server_send_buffer,
         ),
         fullconn=draft.fullconn,
         check_kind=draft.check_kind,
@@ -167,14 +163,12 @@ def _with_backend(proxy: Proxy, draft: ProxyDraft, settings: Global) -> Proxy:
     )
 
 
-def _socket_options(keepalive: bool, timing: Keepalive, receive: int, send: int) -> SocketOptions:
+def _socket_options(keepalive: bool, timing: Keepalive) -> SocketOptions:
     return SocketOptions(
         keepalive=keepalive,
         keepalive_count=timing.count,
         keepalive_idle=timing.idle,
         keepalive_interval=timing.interval,
-        receive_buffer=receive,
-        send_buffer=send,
     )
 
 
