@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pasvport.address import Endpoint, PortRange
+from pasvport.address import Endpoint, Network, PortRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,10 @@ class Origin:
 
 
 class Mode(StrEnum):
-    """`mode` of a proxy. HTTP is understood only so far as to refuse what needs it."""
+    """`mode` of a proxy. HTTP serves the statistics page and nothing else."""
 
     TCP = "tcp"
+    FTP = "ftp"
     HTTP = "http"
 
 
@@ -67,6 +68,8 @@ class LogFormat(StrEnum):
     TIMED = "timed"
     ISO = "iso"
     RAW = "raw"
+    JSON = "json"
+    """Ours: one JSON object a message, its fields by name instead of the line's text."""
 
 
 class LogTransport(StrEnum):
@@ -181,6 +184,14 @@ class UnixPermissions:
 
 
 @dataclass(frozen=True, slots=True)
+class Advertise:
+    """`advertise ADDR [for NETWORK]` of a bind: the literal IPv4 address that clients (of a network) are told."""
+
+    host: str
+    network: Network | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bind:
     """One address of a `bind` line (a line with N comma-separated addresses gives N of them).
 
@@ -202,6 +213,10 @@ class Bind:
     defer_accept: bool = False
     options: SocketOptions = field(default_factory=SocketOptions)
     permissions: UnixPermissions = field(default_factory=UnixPermissions)
+    data: bool = False
+    """`mode ftp`: a pool of data ports (`data`, or a range of ports), opened when leased, not listened on."""
+    advertise: tuple[Advertise, ...] = ()
+    """First match counts; one without a network matches everybody."""
 
     def label(self, port: int) -> str:
         """What HAProxy calls this listener in logs: its name, else its id."""
@@ -273,6 +288,7 @@ class CheckKind(StrEnum):
     TCP = "tcp"
     TCP_SCRIPT = "tcp-check"
     EXTERNAL = "external-check"
+    FTP = "ftp-check"
 
 
 class StepKind(StrEnum):
@@ -318,6 +334,33 @@ class CheckStep:
     timeout_status: str = ""
     on_success: str = ""
     on_error: str = ""
+
+
+class FtpCheckMode(StrEnum):
+    """How an `option ftp-check` opens its data connection."""
+
+    NONE = ""
+    PASSIVE = "passive"
+    EPSV = "epsv"
+
+
+class FtpCheckAction(StrEnum):
+    """What an `option ftp-check` transfers."""
+
+    NONE = ""
+    LIST = "list"
+    RETR = "retr"
+
+
+@dataclass(frozen=True, slots=True)
+class FtpCheck:
+    """`option ftp-check [user U password P] [passive|epsv] [list|retr PATH]`. `user` empty: the banner is enough."""
+
+    user: str = ""
+    password: str = ""
+    mode: FtpCheckMode = FtpCheckMode.NONE
+    action: FtpCheckAction = FtpCheckAction.NONE
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +483,10 @@ class Timeouts:
     client_fin: int | None = None
     server_fin: int | None = None
     check: int | None = None
+    ftp_data: int | None = None
+    """From the answer to PASV to the client's data connection; None: 60 s, there is always a limit."""
+    ftp_transfer: int | None = None
+    """No byte of a transfer moved; None: 300 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +506,96 @@ class Logging:
     separate_errors: bool = False
     logasap: bool = False
     log_health_checks: bool = False
+    transfer_format: str | None = None
+    """`mode ftp`: one more line for each transfer, with this log-format (`option ftplog` sets it)."""
+    xferlog: str | None = None
+    """`option ftp-xferlog FILE`: completed transfers in the wu-ftpd format."""
+
+
+class AuthTls(StrEnum):
+    """`option ftp-auth-tls`. Terminating TLS would be a third value: AUTH answered here."""
+
+    PASS = "pass"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class UseRule:
+    """`use_backend %[EXPRESSION]` or `use-server %[EXPRESSION]`: a name found through the FTP user, mostly by a map."""
+
+    origin: Origin
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Ftp:
+    """What `mode ftp` of a frontend (or listen) says; the defaults are the language's.
+
+    `data_peer_*`: leading bits of the control peer's address that a data peer must share (strict 32 and 128, any 0).
+    `login_limit` failures in `login_limit_period` ms are allowed to a source, 0: no limit; who is over it is answered
+    after `login_limit_delay` ms.
+    """
+
+    data_peer_ipv4: int = 32
+    data_peer_ipv6: int = 128
+    trust_named_host: bool = False
+    """`ftp-data-host any`."""
+    active: bool = False
+    auth_tls: AuthTls = AuthTls.REFUSE
+    greeting: str | None = None
+    denied: tuple[str, ...] = ()
+    max_line: int = 4096
+    login_limit: int = 0
+    login_limit_period: int = 0
+    login_limit_delay: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class MapFile:
+    """A file named by a `map` converter, read when the configuration was: (key, value) in its order."""
+
+    path: str
+    entries: tuple[tuple[str, str], ...] = ()
+
+
+class StatsLevel(StrEnum):
+    """`level` of a stats socket: what its clients may do."""
+
+    USER = "user"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class StatsSocket:
+    """`stats socket ADDRESS [mode M] [user U] [group G] [level L] [expose-fd listeners] ...` of the global section."""
+
+    origin: Origin
+    endpoint: Endpoint
+    level: StatsLevel = StatsLevel.OPERATOR
+    expose_listeners: bool = False
+    maxconn: int = 0
+    permissions: UnixPermissions = field(default_factory=UnixPermissions)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """`stats ...` of a proxy in `mode http`, which serves the statistics and nothing else."""
+
+    enabled: bool = False
+    uri: str = "/haproxy?stats"
+    realm: str = "HAProxy Statistics"
+    users: tuple[tuple[str, str], ...] = ()
+    """(name, password) of `stats auth`; empty: anybody."""
+    refresh: int = 0
+    """Seconds."""
+    admin: bool = False
+    hide_version: bool = False
+    show_node: str | None = None
+    show_description: str | None = None
+    show_legends: bool = False
+    show_modules: bool = False
+    scope: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,6 +624,9 @@ class Proxy:
     client_options: SocketOptions = field(default_factory=SocketOptions)
     socket_stats: bool = False
     unique_id_format: str | None = None
+    ftp: Ftp = field(default_factory=Ftp)
+    use_backend: tuple[UseRule, ...] = ()
+    stats: Stats | None = None
     # backend
     servers: tuple[Server, ...] = ()
     balance: Balance = field(default_factory=Balance)
@@ -503,6 +643,11 @@ class Proxy:
     check_steps: tuple[CheckStep, ...] = ()
     check_command: str | None = None
     check_path: str | None = None
+    ftp_check: FtpCheck | None = None
+    use_server: tuple[UseRule, ...] = ()
+    load_server_state: str | None = None
+    """`load-server-state-from-file`: "global", "local", or None for "none"."""
+    server_state_file_name: str | None = None
     # both
     timeouts: Timeouts = field(default_factory=Timeouts)
     logging: Logging = field(default_factory=Logging)
@@ -559,6 +704,11 @@ class Global:
     client_send_buffer: int = 0
     server_receive_buffer: int = 0
     server_send_buffer: int = 0
+    stats_sockets: tuple[StatsSocket, ...] = ()
+    stats_timeout: int = 10_000
+    stats_maxconn: int = 10
+    server_state_base: str | None = None
+    server_state_file: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -569,6 +719,7 @@ class Config:
     settings: Global = field(default_factory=Global)
     proxies: tuple[Proxy, ...] = ()
     files: tuple[str, ...] = ()
+    maps: tuple[MapFile, ...] = ()
 
     def proxy(self, name: str, *, backend: bool = False) -> Proxy:
         """The proxy of that name (`backend`: one with servers). Raises KeyError."""

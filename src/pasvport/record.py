@@ -93,6 +93,10 @@ class SessionRecord:
     handshake_error: str = ""
     """What went wrong before the session began (PROXY header, TLS); `error-log-format` may name it."""
     handshake_error_code: int = 0
+    ftp: FtpSessionRecord | None = None
+    """In `mode ftp`."""
+    transfer: TransferRecord | None = None
+    """The line is about one transfer of the session."""
 
     @property
     def termination_state(self) -> str:
@@ -182,6 +186,16 @@ PROCESS_COUNTERS = (
     "sess_rate_cur",
     "sess_rate_prev",
 )
+FTP_COUNTERS = (
+    "ftp_login",
+    "ftp_login_fail",
+    "ftp_xfer",
+    "ftp_xfer_cur",
+    "ftp_xfer_fail",
+    "ftp_down",
+    "ftp_up",
+)
+"""Logins, transfers and the bytes they moved (`ftp_down`, `ftp_up`), of proxies in `mode ftp`."""
 FRONTEND_COUNTERS = (
     "scur",
     "smax",
@@ -198,6 +212,12 @@ FRONTEND_COUNTERS = (
     "sess_rate_tick",
     "sess_rate_cur",
     "sess_rate_prev",
+    *FTP_COUNTERS,
+    "ftp_lease",
+    "ftp_lease_cur",
+    "ftp_lease_fail",
+    "ftp_stranger",
+    "ftp_refused",
 )
 LISTENER_COUNTERS = ("scur", "smax", "stot", "bin", "bout", "dcon", "dses")
 BACKEND_COUNTERS = (
@@ -224,6 +244,7 @@ BACKEND_COUNTERS = (
     "connect_time_max",
     "total_time_max",
     "eint",
+    *FTP_COUNTERS,
 )
 SERVER_COUNTERS = BACKEND_COUNTERS
 

@@ -100,6 +100,27 @@ class PauseListeners:
     paused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question of the runtime API to a worker, or an order whose outcome is told.
+
+    `what` names it (engine.queries has the table), `arguments` are plain values (str, int, bytes, tuples of them).
+    It is answered by one or more Answered with the same number.
+    """
+
+    number: int
+    what: str
+    arguments: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesKnown:
+    """`mode ftp`: what every server of a backend is known to do (FEAT names), as some worker or check learnt."""
+
+    proxy: int
+    features: tuple[bytes, ...]
+
+
 # --- worker -> supervisor -----------------------------------------------------------------------------------------
 
 
@@ -143,6 +164,24 @@ class EntryLearnt:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A part of the answer to an Ask: rows of plain values; `last` with the final part. `error`: why there is none."""
+
+    number: int
+    rows: tuple[tuple[object, ...], ...]
+    last: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesLearnt:
+    """`mode ftp`: a server lists fewer features than its backend was known for; see FeaturesKnown."""
+
+    proxy: int
+    features: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something the operator should read, at a syslog level (0..7); said on stderr and in the global logs."""
 
@@ -158,11 +197,15 @@ Message = (
     | HardStop
     | CloseListeners
     | PauseListeners
+    | Ask
+    | FeaturesKnown
     | Ready
     | BootFailed
     | Drained
     | ObservedErrors
     | EntryLearnt
+    | Answered
+    | FeaturesLearnt
     | Notice
 )
 
@@ -202,11 +245,15 @@ _MESSAGES: dict[str, type] = {
         HardStop,
         CloseListeners,
         PauseListeners,
+        Ask,
+        FeaturesKnown,
         Ready,
         BootFailed,
         Drained,
         ObservedErrors,
         EntryLearnt,
+        Answered,
+        FeaturesLearnt,
         Notice,
     )
 }

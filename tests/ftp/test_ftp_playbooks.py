@@ -6,8 +6,9 @@ from ftp_world import event_from, play
 from pasvport.ftp.actions import RecordTransfer, SendToClient
 from pasvport.ftp.dialogue import Dialogue
 from pasvport.ftp.events import Timer
-from pasvport.ftp.settings import AuthTls, Settings
+from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
+from pasvport.model import AuthTls
 
 CONNECTED = """
 > ClientConnected 192.0.2.7 203.0.113.1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pasvport.model import Config
 from pasvport.record import Block, CounterLayout
 
-_OF_THE_MOMENT = frozenset({"cur", "scur", "qcur", "pipes_used", "pipes_free"})
+_OF_THE_MOMENT = frozenset({"cur", "scur", "qcur", "pipes_used", "pipes_free", "ftp_xfer_cur", "ftp_lease_cur"})
 """Counters that say how many there are now; everything else counts what was, and outlives a worker."""
 
 

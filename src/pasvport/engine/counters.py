@@ -99,6 +99,18 @@ class FrontendCells(_Cells):
     sess_rate_tick: int
     sess_rate_cur: int
     sess_rate_prev: int
+    ftp_login: int
+    ftp_login_fail: int
+    ftp_xfer: int
+    ftp_xfer_cur: int
+    ftp_xfer_fail: int
+    ftp_down: int
+    ftp_up: int
+    ftp_lease: int
+    ftp_lease_cur: int
+    ftp_lease_fail: int
+    ftp_stranger: int
+    ftp_refused: int
 
 
 class ListenerCells(_Cells):
@@ -139,6 +151,13 @@ class BackendCells(_Cells):
     connect_time_max: int
     total_time_max: int
     eint: int
+    ftp_login: int
+    ftp_login_fail: int
+    ftp_xfer: int
+    ftp_xfer_cur: int
+    ftp_xfer_fail: int
+    ftp_down: int
+    ftp_up: int
 
 
 _PERIOD = 1000

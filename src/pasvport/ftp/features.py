@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pasvport.ftp.grammar import Reply, rendered_list
-from pasvport.ftp.settings import FEATURES, AuthTls, Settings
+from pasvport.ftp.settings import FEATURES, Settings
+from pasvport.model import AuthTls
 
 _OURS = (b"EPSV", b"PASV")
 """Answered by the balancer, whatever the server can."""

@@ -13,9 +13,10 @@ from pasvport.ftp.grammar import Command, lacks_argument, parse_command
 from pasvport.ftp.ground import Purpose
 from pasvport.ftp.login import AUTH_REFUSED, NOT_LOGGED_IN, UNAVAILABLE
 from pasvport.ftp.replies import Replies
-from pasvport.ftp.settings import AuthTls, Settings
+from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
 from pasvport.ftp.verbs import VERBS, Treatment
+from pasvport.model import AuthTls
 from pasvport.record import Culprit
 
 MAX_IN_TRANSFER = 8

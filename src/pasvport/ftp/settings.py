@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from pasvport.model import AuthTls
 
 DEFAULT_GREETING = "FTP service ready."
 FEATURES = (
@@ -24,13 +25,6 @@ FEATURES = (
     b"UTF8",
 )
 """What the balancer can carry. FEAT shows at most these, whatever the server says."""
-
-
-class AuthTls(StrEnum):
-    """`option ftp-auth-tls`. Terminating TLS would be a third value: AUTH answered here, the phases unchanged."""
-
-    PASS = "pass"
-    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
