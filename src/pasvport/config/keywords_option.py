@@ -12,6 +12,13 @@ from pasvport.config.placement import obey
 from pasvport.model import CheckKind
 
 TCPLOG_FORMAT = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"
+FTPLOG_FORMAT = TCPLOG_FORMAT + " %{+Q}Fu %Fl/%Flf %Fc/%Frf %Fx/%Fxf %FU/%FB %{+Q}FR"
+"""`option ftplog`: one line a session, the line of `option tcplog` and what FTP adds to it."""
+
+FTP_TRANSFER_FORMAT = (
+    "%ci:%cp [%Xt] %ft %b/%Xs %XTw/%XTc/%XTt %XB %Xts %Xn %{+Q}Xu %Xd %Xv %{+Q}Xp %Xty %Xcm/%Xsm:%Xdp %Xc/%Xsc %Xe %XR"
+)
+"""`option ftplog`: one line a transfer."""
 
 
 def read_option(cursor: Cursor, draft: ProxyDraft) -> None:
