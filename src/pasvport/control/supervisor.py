@@ -1,4 +1,4 @@
-"""The supervisor: holds the listening sockets and the truth about servers, keeps the workers going, obeys signals.
+"""The supervisor: obeys signals, and has one generation serve and former ones finish.
 
 It never touches a client's bytes. Signal handlers only put a number into a queue; one task takes them out, one at a
 time. Source: HAProxy management guide, section 4 (signals), observed on 2.6.12.
@@ -7,41 +7,19 @@ time. Source: HAProxy management guide, section 4 (signals), observed on 2.6.12.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from pasvport import slots, sockets
-from pasvport.control import report, statement
+from pasvport.control import report
 from pasvport.control.console import Console
-from pasvport.control.crew import Crew
-from pasvport.control.journal import Journal
-from pasvport.control.ports import Ports, capability
-from pasvport.control.prober import Prober
-from pasvport.control.roster import Roster
-from pasvport.control.tally import Tally
-from pasvport.control.workers import WORKER_MODULE, Worker, describe
-from pasvport.model import Config, Proxy
-from pasvport.wire import (
-    CloseListeners,
-    EntryLearnt,
-    Message,
-    Notice,
-    ObservedErrors,
-    PauseListeners,
-    ServerChanged,
-    ShareEntry,
-    SoftStop,
-    Start,
-)
+from pasvport.control.generation import Generation, Manner, cancel
+from pasvport.control.ports import Ports
+from pasvport.control.workers import WORKER_MODULE
+from pasvport.model import Config
 
-_ALERT, _ERROR, _WARNING, _NOTICE = 1, 3, 4, 5
-_LOOKOUT = 0.25
-"""Seconds between looks for a successor during a soft stop."""
-_FAREWELL_AFTER_HARD_STOP = 1.0
+_WARNING, _NOTICE = 4, 5
 _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGTERM,
@@ -53,59 +31,56 @@ _SIGNALS = (
 )
 
 
+class Service(Protocol):
+    """Something the supervisor offers beside relaying: the stats sockets, the web pages."""
+
+    async def start(self) -> None:
+        """Begin, before the first worker accepts. Raises ResourceError, which ends the start."""
+
+    async def reloaded(self) -> None:
+        """`supervisor.generation` is another one now: open, close, change what its configuration says.
+
+        Raises ResourceError for what could not be opened; what could is served.
+        """
+
+    async def close(self) -> None:
+        """End, before the last worker does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the command line decided. `serving` is called once, when every worker accepts."""
+    """What the command line decided. `serving` is called once, when every worker accepts.
+
+    `services` are made for the supervisor as it begins, and started in their order.
+    """
 
     master_worker: bool = False
     serving: Callable[[], None] = lambda: None
     worker_module: str = WORKER_MODULE
+    services: tuple[Callable[[Supervisor], Service], ...] = ()
 
 
 class Supervisor:
-    """One configuration, served. `config` has its limits filled in and no host names; `ports` are bound already.
-
-    Create it inside the running loop. `run` closes everything, `ports` too.
-    """
+    """Serves `config` on `ports`, which are bound already. Create it inside the running loop; `run` closes all."""
 
     def __init__(self, config: Config, ports: Ports, console: Console, orders: Orders) -> None:
-        self._config = config
-        self._settings = config.settings
-        self._ports = ports
         self._console = console
         self._orders = orders
         self._loop = asyncio.get_running_loop()
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._ending: asyncio.Future[int] = self._loop.create_future()
         self._soft_stop: asyncio.Task[None] | None = None
-        self._is_paused = False
-        self._tally = Tally(config, self._settings.nbthread)
-        self._figures = report.Figures(self._tally)
-        # A limit derived from descriptors needs no slots: each worker pauses by itself when it has none left.
-        process_maxconn = 0 if self._settings.maxconn_derived else self._settings.maxconn
-        self._slots = slots.create(config, process_maxconn=process_maxconn)
-        self._journal = Journal(
-            config,
-            process_id=os.getpid(),
-            warn=console.warn,
-            dropped_elsewhere=lambda: self._figures.process("dropped_logs"),
-        )
-        self._roster = Roster(
-            config,
-            now=time.monotonic,
-            on_change=self._server_changed,
-            say=self._server_said,
-            counts=self._figures.crowd,
-        )
-        self._prober = Prober(config, self._roster)
-        self._crew = Crew(self._settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
+        self.generation = Generation(config, ports, console, Manner(orders.master_worker, orders.worker_module))
+        self.former: list[Generation] = []
+        """Generations that serve no new client any more, oldest first."""
+        self._services = [make(self) for make in orders.services]
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> int:
         """Serve until told to stop; the exit status, negative for the signal to die by.
 
-        Raises ResourceError when a worker cannot start.
+        Raises ResourceError when a worker or a service cannot start.
         """
         self._loop.set_exception_handler(self._went_wrong)
         self._listen_to_signals()
@@ -118,136 +93,35 @@ class Supervisor:
                 await starting
             return await self._ending
         finally:
-            await _cancel(obeying, starting, self._soft_stop)
+            await cancel(obeying, starting, self._soft_stop)
             await self._close()
 
     async def _start(self) -> None:
-        for remark in self._ports.remarks:
-            self._console.notice(remark)
-        await self._crew.start()
-        if self._orders.master_worker:
-            for pid in self._crew.pids:
-                self._console.notice(f"New worker ({pid}) forked")
-            self._console.notice("Loading success.")
-        self._prober.start()
+        for service in self._services:
+            await service.start()
+        await self.generation.start()
         self._orders.serving()
         self._console.started()
 
     async def _close(self) -> None:
         for number in _SIGNALS:
             self._loop.remove_signal_handler(number)
-        await self._prober.stop()
-        await self._crew.end()
-        await self._journal.close()
-        self._ports.close()
-        for descriptor in self._slots.values():
-            os.close(descriptor)
-        self._tally.close()
+        for service in reversed(self._services):
+            await service.close()
+        for generation in (*self.former, self.generation):
+            await generation.close()
 
     def _went_wrong(self, _loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
         """Something was raised where nobody waits for it: one event is lost, the rest goes on."""
         error = what.get("exception")
-        self._alert(f"internal error: {what['message']}{'' if error is None else f' ({error!r})'}")
+        self.generation.alert(f"internal error: {what['message']}{'' if error is None else f' ({error!r})'}")
 
-    # --- workers --------------------------------------------------------------------------------------------------
-
-    def _spawn(
-        self, number: int, received: Callable[[Worker, Message], None], left: Callable[[Worker, int], None]
-    ) -> Worker:
-        ours, theirs = sockets.log_channel()
-        try:
-            with theirs:
-                start = self._briefing(number, theirs.fileno())
-                descriptors = {listener.descriptor for listener in start.listeners}
-                inherited = [*descriptors, start.counters, start.logs, *self._slots.values()]
-                worker = Worker(
-                    number,
-                    inherited,
-                    received=received,
-                    left=left,
-                    complained=self._complained,
-                    module=self._orders.worker_module,
-                )
-        except OSError:
-            ours.close()
-            raise
-        self._journal.attach(ours)
-        worker.start(start)
-        if self._is_paused:
-            worker.send(PauseListeners(True))
-        return worker
-
-    def _briefing(self, number: int, logs: int) -> Start:
-        settings = self._settings
-        return Start(
-            config=self._config,
-            worker=number,
-            workers=settings.nbthread,
-            listeners=self._ports.listeners(number),
-            counters=self._tally.descriptor,
-            logs=logs,
-            slots=tuple(self._slots.items()),
-            states=self._roster.states(),
-            process_id=os.getpid(),
-            uid=settings.uid,
-            gid=settings.gid,
-            chroot=settings.chroot,
-        )
-
-    def _receive(self, worker: Worker, message: Message) -> None:
-        self._console.trace(f"worker {worker.number}: {message}")
-        if isinstance(message, ObservedErrors):
-            self._roster.observed(message)
-        elif isinstance(message, EntryLearnt):
-            self._crew.tell(ShareEntry(message.table, message.key, message.server_id), besides=worker)
-        elif isinstance(message, Notice):
-            self._console.at_level(message.level, message.text)
-            self._journal.say(message.level, message.text)
-
-    def _complained(self, worker: Worker, line: str) -> None:
-        text = f"worker {worker.number} ({worker.pid}): {line}"
-        self._console.alert(text)
-        self._journal.say(_ERROR, text)
-
-    def _worker_ended(self, worker: Worker, status: int) -> None:
-        held = slots.held(self._tally.column(worker.number), self._tally.layout, self._config)
-        for key in held.keys() & self._slots.keys():
-            slots.refund(self._slots[key], held[key])
-        lost = self._tally.bury(worker.number)
-        text = f"Current worker ({worker.pid}) exited with {describe(status)}"
-        if self._crew.is_leaving and not status:
-            if self._orders.master_worker:
-                self._console.warn(text)
-            return
-        excuse = self._crew.excuse(worker)
-        text += f"{excuse and f', {excuse}'}: {lost} session{'' if lost == 1 else 's'} lost."
-        self._alert(text if self._crew.is_leaving else f"{text} Starting another.")
-
-    def _alert(self, text: str) -> None:
-        self._console.alert(text)
-        self._journal.say(_ALERT, text)
-
-    # --- servers --------------------------------------------------------------------------------------------------
-
-    def _server_changed(self, change: ServerChanged) -> None:
-        self._crew.tell(change)
-
-    def _server_said(self, proxy: Proxy, level: int, text: str) -> None:
-        label, shown = statement.on_console(proxy, level, text)
-        if label == "ALERT":
-            self._console.alert(shown)
-        else:
-            self._console.warn(shown)
-        self._journal.say(level, text, proxy.logging.targets, tag=proxy.logging.tag)
-
-    def _say_all(self, lines: Iterable[tuple[Proxy | None, str]]) -> None:
-        """Warnings, each to stderr and to the logs of its proxy (None: those of the global section)."""
-        for proxy, text in lines:
-            self._console.warn(text)
-            if proxy is None:
-                self._journal.say(_WARNING, text)
-            else:
-                self._journal.say(_WARNING, text, proxy.logging.targets, tag=proxy.logging.tag)
+    async def reload(self) -> list[str]:
+        """Read the configuration again and serve it. Returns the complaints; none: it is done."""
+        text = "Reloading is not supported yet, the configuration in force stays."
+        self._console.warn(text)
+        self.generation.journal.say(_WARNING, text)
+        return [text]
 
     # --- signals --------------------------------------------------------------------------------------------------
 
@@ -267,7 +141,7 @@ class Supervisor:
                 self._ORDERS[number](self, number)
             except Exception as error:
                 # A supervisor that obeys no signal any more could only be killed.
-                self._alert(f"internal error: {error!r}")
+                self.generation.alert(f"internal error: {error!r}")
 
     def _on_soft_stop(self, _number: signal.Signals) -> None:
         if self._orders.master_worker and self._soft_stop is None:
@@ -298,36 +172,22 @@ class Supervisor:
         if self._orders.master_worker:
             self._on_reload(number)
             return
-        self._say_all(report.dump(self._config, self._roster, self._figures))
+        generation = self.generation
+        generation.say_all(report.dump(generation.config, generation.roster, generation.figures))
 
     def _on_reload(self, number: signal.Signals) -> None:
         if self._orders.master_worker:
             text = f"{number.name} received: reloading is not supported yet, the configuration in force stays."
             self._console.warn(text)
-            self._journal.say(_WARNING, text)
+            self.generation.journal.say(_WARNING, text)
 
     def _on_pause(self, _number: signal.Signals) -> None:
-        if self._is_paused or self._soft_stop is not None:
-            return
-        self._is_paused = True
-        self._crew.tell(PauseListeners(True))
-        self._ports.pause()
-        self._say_all(report.paused(self._config, "Paused"))
+        if not self.generation.is_paused and self._soft_stop is None:
+            self.generation.pause()
 
     def _on_resume(self, _number: signal.Signals) -> None:
-        if not self._is_paused or self._soft_stop is not None:
-            return
-        lost = self._ports.resume()
-        if lost:
-            # All or nothing, as HAProxy does it: half a service would be hard to notice.
-            self._ports.pause()
-            for group in lost:
-                proxy = self._config.proxies[group.proxy]
-                self._console.warn(f"Port {group.port} busy while trying to enable {capability(proxy)} {proxy.name}.")
-            return
-        self._is_paused = False
-        self._crew.tell(PauseListeners(False))
-        self._say_all(report.paused(self._config, "Resumed"))
+        if self.generation.is_paused and self._soft_stop is None:
+            self.generation.resume()
 
     _ORDERS: Mapping[signal.Signals, Callable[[Supervisor, signal.Signals], None]] = {
         signal.SIGUSR1: _on_soft_stop,
@@ -343,57 +203,17 @@ class Supervisor:
 
     async def _stop_softly(self) -> None:
         """No new client; out when the last session ends, or when `hard-stop-after` is over."""
-        if self._settings.grace:
-            await self._wait_for_grace(self._settings.grace)
-        self._crew.dismiss()
-        if self._is_paused:
-            self._give_ports_up()
-        self._yield_to_successor()
-        self._crew.tell(SoftStop())
-        self._say_all(report.stopped(self._config, self._figures))
-        lookout = self._loop.create_task(self._watch_for_successor(), name="lookout")
-        limit = self._settings.hard_stop_after
-        try:
-            async with asyncio.timeout(None if limit is None else limit / 1000):
-                await self._crew.drained()
-        except TimeoutError:
-            await self._stop_hard()
-        finally:
-            await _cancel(lookout)
+        grace = self.generation.settings.grace
+        if grace:
+            await self._wait_for_grace(grace)
+        await self.generation.stop_softly()
 
     async def _wait_for_grace(self, milliseconds: int) -> None:
+        journal = self.generation.journal
         text = f"Scheduling a soft-stop in {milliseconds} ms."
         self._console.notice(text)
-        self._journal.say(_WARNING, text)
+        journal.say(_WARNING, text)
         await asyncio.sleep(milliseconds / 1000)
         text = "Grace period expired, proceeding with soft-stop now."
         self._console.notice(text)
-        self._journal.say(_NOTICE, text)
-
-    async def _stop_hard(self) -> None:
-        self._say_all([(None, "soft-stop running for too long, performing a hard-stop.")])
-        self._say_all(report.hard_stopped(self._config, self._figures))
-        if not await self._crew.end(_FAREWELL_AFTER_HARD_STOP):
-            self._say_all([(None, "Some tasks resisted to hard-stop, exiting now.")])
-
-    async def _watch_for_successor(self) -> None:
-        while self._ports.groups:
-            await asyncio.sleep(_LOOKOUT)
-            self._yield_to_successor()
-
-    def _yield_to_successor(self) -> None:
-        if self._ports.served_elsewhere():
-            self._give_ports_up()
-
-    def _give_ports_up(self) -> None:
-        # Ours first: who still connects meets a worker's socket, and the worker serves its queue before it closes.
-        self._ports.close()
-        self._crew.tell(CloseListeners())
-
-
-async def _cancel(*tasks: asyncio.Task[None] | None) -> None:
-    """End tasks whose outcome interests nobody any more."""
-    given = [task for task in tasks if task is not None]
-    for task in given:
-        task.cancel()
-    await asyncio.gather(*given, return_exceptions=True)
+        journal.say(_NOTICE, text)

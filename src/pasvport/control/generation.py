@@ -1,0 +1,293 @@
+"""A generation: one configuration being served, with the workers, the truth about servers and the counters it has.
+
+The supervisor has one that accepts and, after reloads, former ones that still finish their sessions. Nothing is shared
+between two of them but the listening sockets that both name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pasvport import slots, sockets
+from pasvport.control import report, statement
+from pasvport.control.console import Console
+from pasvport.control.crew import Crew
+from pasvport.control.journal import Journal
+from pasvport.control.ports import Ports, capability
+from pasvport.control.prober import Prober
+from pasvport.control.roster import Roster
+from pasvport.control.tally import Tally
+from pasvport.control.workers import WORKER_MODULE, Worker, describe
+from pasvport.model import Config, Proxy
+from pasvport.wire import (
+    CloseListeners,
+    EntryLearnt,
+    Message,
+    Notice,
+    ObservedErrors,
+    PauseListeners,
+    ServerChanged,
+    ShareEntry,
+    SoftStop,
+    Start,
+)
+
+_ALERT, _ERROR, _WARNING = 1, 3, 4
+_LOOKOUT = 0.25
+"""Seconds between looks for a successor during a soft stop."""
+_FAREWELL_AFTER_HARD_STOP = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How generations are run, whatever their configuration says."""
+
+    master_worker: bool = False
+    worker_module: str = WORKER_MODULE
+
+
+class Generation:
+    """`config` has its limits filled in and no host names; `ports` are bound already, and closed by `close`.
+
+    Create it inside the running loop.
+    """
+
+    def __init__(self, config: Config, ports: Ports, console: Console, manner: Manner) -> None:
+        self.config = config
+        self.settings = config.settings
+        self.ports = ports
+        self.started = time.time()
+        """Seconds since the epoch."""
+        self.is_paused = False
+        self._console = console
+        self._manner = manner
+        self._loop = asyncio.get_running_loop()
+        self.tally = Tally(config, self.settings.nbthread)
+        self.figures = report.Figures(self.tally)
+        # A limit derived from descriptors needs no slots: each worker pauses by itself when it has none left.
+        process_maxconn = 0 if self.settings.maxconn_derived else self.settings.maxconn
+        self.slots = slots.create(config, process_maxconn=process_maxconn)
+        self.journal = Journal(
+            config,
+            process_id=os.getpid(),
+            warn=console.warn,
+            dropped_elsewhere=lambda: self.figures.process("dropped_logs"),
+        )
+        self.roster = Roster(
+            config,
+            now=time.monotonic,
+            on_change=self._server_changed,
+            say=self._server_said,
+            counts=self.figures.crowd,
+        )
+        self.prober = Prober(config, self.roster)
+        self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Returns when every worker accepts. Raises ResourceError when one cannot start."""
+        for remark in self.ports.remarks:
+            self._console.notice(remark)
+        await self.crew.start()
+        if self._manner.master_worker:
+            for pid in self.crew.pids:
+                self._console.notice(f"New worker ({pid}) forked")
+            self._console.notice("Loading success.")
+        self.prober.start()
+
+    async def close(self) -> None:
+        """End what still runs, and give everything back."""
+        await self.prober.stop()
+        await self.crew.end()
+        await self.journal.close()
+        self.ports.close()
+        for descriptor in self.slots.values():
+            os.close(descriptor)
+        self.slots.clear()
+        self.tally.close()
+
+    # --- workers --------------------------------------------------------------------------------------------------
+
+    def _spawn(
+        self, number: int, received: Callable[[Worker, Message], None], left: Callable[[Worker, int], None]
+    ) -> Worker:
+        ours, theirs = sockets.log_channel()
+        try:
+            with theirs:
+                start = self._briefing(number, theirs.fileno())
+                descriptors = {listener.descriptor for listener in start.listeners}
+                inherited = [*descriptors, start.counters, start.logs, *self.slots.values()]
+                worker = Worker(
+                    number,
+                    inherited,
+                    received=received,
+                    left=left,
+                    complained=self._complained,
+                    module=self._manner.worker_module,
+                )
+        except OSError:
+            ours.close()
+            raise
+        self.journal.attach(ours)
+        worker.start(start)
+        if self.is_paused:
+            worker.send(PauseListeners(True))
+        return worker
+
+    def _briefing(self, number: int, logs: int) -> Start:
+        settings = self.settings
+        return Start(
+            config=self.config,
+            worker=number,
+            workers=settings.nbthread,
+            listeners=self.ports.listeners(number),
+            counters=self.tally.descriptor,
+            logs=logs,
+            slots=tuple(self.slots.items()),
+            states=self.roster.states(),
+            process_id=os.getpid(),
+            uid=settings.uid,
+            gid=settings.gid,
+            chroot=settings.chroot,
+        )
+
+    def _receive(self, worker: Worker, message: Message) -> None:
+        self._console.trace(f"worker {worker.number}: {message}")
+        if isinstance(message, ObservedErrors):
+            self.roster.observed(message)
+        elif isinstance(message, EntryLearnt):
+            self.crew.tell(ShareEntry(message.table, message.key, message.server_id), besides=worker)
+        elif isinstance(message, Notice):
+            self._console.at_level(message.level, message.text)
+            self.journal.say(message.level, message.text)
+
+    def _complained(self, worker: Worker, line: str) -> None:
+        text = f"worker {worker.number} ({worker.pid}): {line}"
+        self._console.alert(text)
+        self.journal.say(_ERROR, text)
+
+    def _worker_ended(self, worker: Worker, status: int) -> None:
+        held = slots.held(self.tally.column(worker.number), self.tally.layout, self.config)
+        for key in held.keys() & self.slots.keys():
+            slots.refund(self.slots[key], held[key])
+        lost = self.tally.bury(worker.number)
+        text = f"Current worker ({worker.pid}) exited with {describe(status)}"
+        if self.crew.is_leaving and not status:
+            if self._manner.master_worker:
+                self._console.warn(text)
+            return
+        excuse = self.crew.excuse(worker)
+        text += f"{excuse and f', {excuse}'}: {lost} session{'' if lost == 1 else 's'} lost."
+        self.alert(text if self.crew.is_leaving else f"{text} Starting another.")
+
+    # --- words ----------------------------------------------------------------------------------------------------
+
+    def alert(self, text: str) -> None:
+        """Something that takes service away: to stderr and the global logs."""
+        self._console.alert(text)
+        self.journal.say(_ALERT, text)
+
+    def say_all(self, lines: Iterable[tuple[Proxy | None, str]]) -> None:
+        """Warnings, each to stderr and to the logs of its proxy (None: those of the global section)."""
+        for proxy, text in lines:
+            self._console.warn(text)
+            if proxy is None:
+                self.journal.say(_WARNING, text)
+            else:
+                self.journal.say(_WARNING, text, proxy.logging.targets, tag=proxy.logging.tag)
+
+    # --- servers --------------------------------------------------------------------------------------------------
+
+    def _server_changed(self, change: ServerChanged) -> None:
+        self.crew.tell(change)
+
+    def _server_said(self, proxy: Proxy, level: int, text: str) -> None:
+        label, shown = statement.on_console(proxy, level, text)
+        if label == "ALERT":
+            self._console.alert(shown)
+        else:
+            self._console.warn(shown)
+        self.journal.say(level, text, proxy.logging.targets, tag=proxy.logging.tag)
+
+    # --- pausing --------------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """SIGTTOU: refuse connections and let others bind the ports, until resume()."""
+        self.is_paused = True
+        self.crew.tell(PauseListeners(True))
+        self.ports.pause()
+        self.say_all(report.paused(self.config, "Paused"))
+
+    def resume(self) -> None:
+        """SIGTTIN: listen again; where a port is somebody else's by now, stay paused."""
+        lost = self.ports.resume()
+        if lost:
+            # All or nothing, as HAProxy does it: half a service would be hard to notice.
+            self.ports.pause()
+            for group in lost:
+                proxy = self.config.proxies[group.proxy]
+                self._console.warn(f"Port {group.port} busy while trying to enable {capability(proxy)} {proxy.name}.")
+            return
+        self.is_paused = False
+        self.crew.tell(PauseListeners(False))
+        self.say_all(report.paused(self.config, "Resumed"))
+
+    # --- soft stop ------------------------------------------------------------------------------------------------
+
+    async def stop_softly(self) -> None:
+        """No new client; returns when the last session ended, or `hard-stop-after` is over.
+
+        A client with a session here may still bring connections, until another process serves the ports.
+        """
+        self.crew.dismiss()
+        if self.is_paused:
+            self._give_ports_up()
+        self._yield_to_successor()
+        self.crew.tell(SoftStop())
+        self.say_all(report.stopped(self.config, self.figures))
+        lookout = self._loop.create_task(self._watch_for_successor(), name="lookout")
+        try:
+            await self._drain()
+        finally:
+            await cancel(lookout)
+
+    async def _drain(self) -> None:
+        limit = self.settings.hard_stop_after
+        try:
+            async with asyncio.timeout(None if limit is None else limit / 1000):
+                await self.crew.drained()
+        except TimeoutError:
+            await self._stop_hard()
+
+    async def _stop_hard(self) -> None:
+        self.say_all([(None, "soft-stop running for too long, performing a hard-stop.")])
+        self.say_all(report.hard_stopped(self.config, self.figures))
+        if not await self.crew.end(_FAREWELL_AFTER_HARD_STOP):
+            self.say_all([(None, "Some tasks resisted to hard-stop, exiting now.")])
+
+    async def _watch_for_successor(self) -> None:
+        while self.ports.groups:
+            await asyncio.sleep(_LOOKOUT)
+            self._yield_to_successor()
+
+    def _yield_to_successor(self) -> None:
+        if self.ports.served_elsewhere():
+            self._give_ports_up()
+
+    def _give_ports_up(self) -> None:
+        # Ours first: who still connects meets a worker's socket, and the worker serves its queue before it closes.
+        self.ports.close()
+        self.crew.tell(CloseListeners())
+
+
+async def cancel(*tasks: asyncio.Task[None] | None) -> None:
+    """End tasks whose outcome interests nobody any more."""
+    given = [task for task in tasks if task is not None]
+    for task in given:
+        task.cancel()
+    await asyncio.gather(*given, return_exceptions=True)
