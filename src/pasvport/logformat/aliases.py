@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from pasvport.logformat.dates import PerSecond, local_date, local_date_with_zone, utc_date
+from pasvport.logformat.escape import escape_text
+from pasvport.logformat.facts import FTP_FACTS, TRANSFER_FACTS, Fact, Sort, worded
 from pasvport.logformat.items import Kind, Read, constant, missing_as_dash
 from pasvport.record import SessionRecord
 
@@ -86,6 +88,20 @@ def _frontend(record: SessionRecord) -> str:
 
 def _retries(record: SessionRecord) -> str | int:
     return f"+{record.retries}" if record.redispatched else record.retries
+
+
+def _of_fact(fact: Fact) -> Alias:
+    """The alias of a fact of `mode ftp`; `-` on lines that know nothing of it."""
+
+    def make() -> Read:
+        read = worded(fact)
+        if fact.sort in (Sort.FOREIGN, Sort.TEXT):
+            # The renderer escapes lines that are not clean, but a quote in a stranger's word looks clean.
+            return lambda record: escape_text(read(record)) or "-"
+        return missing_as_dash(read)
+
+    kind = Kind.NUMBER if fact.sort in (Sort.NUMBER, Sort.FLAG) else Kind.TEXT
+    return Alias(fact.alias, fact.meaning, Kind.VERBATIM if fact.sort is Sort.DATE else kind, (fact.scope,), make, True)
 
 
 # The two aliases whose value belongs to the process: the compiler of a format replaces their readers.
@@ -168,7 +184,10 @@ _TABLE = (
     Alias("ST", "0 (status codes belong to HTTP)", Kind.VERBATIM, (), lambda: lambda record: 0),
 )
 
-ALIASES: dict[str, Alias] = {alias.name: alias for alias in _TABLE}
+_FTP = tuple(map(_of_fact, FTP_FACTS))
+_TRANSFER = tuple(map(_of_fact, TRANSFER_FACTS))
+
+ALIASES: dict[str, Alias] = {alias.name: alias for alias in (*_TABLE, *_FTP, *_TRANSFER)}
 
 # Captured headers: nothing can be captured here, and HAProxy prints nothing then.
 EMPTY_ALIASES = frozenset({"hr", "hrl", "hs", "hsl"})

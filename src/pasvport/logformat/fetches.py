@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from pasvport.errors import ConfigError
+from pasvport.logformat.escape import escape_text
+from pasvport.logformat.facts import FTP_FACTS, TRANSFER_FACTS, Fact, Sort, worded
 from pasvport.record import NO_SERVER, SessionRecord
 
 TextRead = Callable[[SessionRecord], str]
@@ -31,13 +33,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """One supported fetch: its documentation, what it needs, how many arguments it takes, and its reader's maker."""
+    """One supported fetch: its documentation, what it needs, how many arguments it takes, and its reader's maker.
+
+    `final`: known only when the session ends. `foreign`: a peer's own words, quotes and all.
+    """
 
     name: str
     meaning: str
     reads: tuple[str, ...]
     make: Callable[..., TextRead]
     args: int = 0
+    final: bool = False
+    foreign: bool = False
 
 
 def scan_expression(text: str, start: int) -> tuple[tuple[Call, ...], int]:
@@ -59,13 +66,18 @@ def scan_expression(text: str, start: int) -> tuple[tuple[Call, ...], int]:
         position += 1
 
 
-def compile_expression(calls: tuple[Call, ...]) -> tuple[TextRead, tuple[str, ...]]:
-    """A reader for the calls, and the record's attributes it needs. Raises ConfigError."""
+def compile_expression(calls: tuple[Call, ...]) -> tuple[TextRead, Fetch]:
+    """A reader for the calls, and the fetch that they begin with. Raises ConfigError."""
     fetch = _known_fetch(calls[0])
     read = fetch.make(*calls[0].args)
     for call in calls[1:]:
         read = _converted(read, _known_converter(call))
-    return read, fetch.reads
+    # After the converters, which must see what was said.
+    return (_escaped(read) if fetch.foreign else read), fetch
+
+
+def _escaped(read: TextRead) -> TextRead:
+    return lambda record: escape_text(read(record))
 
 
 def _known_fetch(call: Call) -> Fetch:
@@ -191,6 +203,12 @@ def _text(text: str) -> TextRead:
     return lambda record: text
 
 
+def _of_fact(fact: Fact) -> Fetch:
+    """The fetch of a fact of `mode ftp`; no value on lines that know nothing of it."""
+    foreign = fact.sort in (Sort.FOREIGN, Sort.TEXT)
+    return Fetch(fact.fetch, fact.meaning, (fact.scope,), lambda: worded(fact), final=True, foreign=foreign)
+
+
 _FETCH_TABLE = (
     _of_connection("client_address", "src: client address"),
     _of_connection("client_port", "src_port: client port"),
@@ -216,6 +234,8 @@ _FETCH_TABLE = (
     Fetch("bool", "the boolean given, as 1 or 0", (), _boolean, 1),
     Fetch("always_true", "1", (), lambda: _text("1")),
     Fetch("always_false", "0", (), lambda: _text("0")),
+    *map(_of_fact, FTP_FACTS),
+    *map(_of_fact, TRANSFER_FACTS),
 )  # fmt: skip
 
 FETCHES: dict[str, Fetch] = {fetch.name: fetch for fetch in _FETCH_TABLE}

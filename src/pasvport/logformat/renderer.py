@@ -16,6 +16,14 @@ from pasvport.record import SessionRecord
 TCPLOG_FORMAT = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"
 """`option tcplog` (HAProxy manual, section 8.2.2)."""
 
+FTPLOG_FORMAT = TCPLOG_FORMAT + " %{+Q}Fu %Fl/%Flf %Fc/%Frf %Fx/%Fxf %FU/%FB %{+Q}FR"
+"""`option ftplog`: one line a session."""
+
+FTP_TRANSFER_FORMAT = (
+    "%ci:%cp [%Xt] %ft %b/%Xs %XTw/%XTc/%XTt %XB %Xts %Xn %{+Q}Xu %Xd %Xv %{+Q}Xp %Xty %Xcm/%Xsm:%Xdp %Xc/%Xsc %Xe %XR"
+)
+"""`option ftplog`: one line a transfer."""
+
 CONNECT_FORMAT = "Connect from %ci:%cp to %fi:%fp (%f/TCP)"
 """What is said at accept when a frontend has no format of its own."""
 
@@ -107,11 +115,12 @@ class _Compiler:
             self.pieces[-1:] = [last + text] if self.pieces else [text]
 
     def _add_sample(self, part: Sample) -> None:
-        read, reads = compile_expression(part.calls)
+        read, fetch = compile_expression(part.calls)
         flags = self._flags.changed(part.flags)
         shown: Read = read if flags.quote or not flags.mandatory else lambda record: read(record) or "-"
         self.pieces.append(flagged(shown, Kind.TEXT, flags))
-        self.needs.update(reads)
+        self.needs.update(fetch.reads)
+        self.needs_end = self.needs_end or fetch.final
 
     def _add_variable(self, part: Variable) -> None:
         flags = self._flags.changed(part.flags)
