@@ -596,6 +596,8 @@ class Stats:
     show_legends: bool = False
     show_modules: bool = False
     scope: tuple[str, ...] = ()
+    metrics: bool = False
+    """`http-request use-service prometheus-exporter if { path /metrics }`: the metrics need no password."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ A file that no longer differs fails the test: the list says what is true today.
 
 from __future__ import annotations
 
-_HTTP = "pasvport does not speak HTTP: what would make a proxy do so is an error, not an empty promise"
+_HTTP = "pasvport speaks HTTP for its statistics only: what asks for more is an error, not an empty promise"
 _LATER = "the keyword comes with a later issue; until then it is an error, never silently accepted"
 _ACL = "ACLs, conditions and the rules that use them come with a later issue; until then they are errors"
 _TLS = "TLS comes with a later issue; until then it is an error"
@@ -77,4 +77,11 @@ DIFFERENCES: dict[str, str] = {
     "proxy-email-alert": _LATER,
     "proxy-persist-rdp": _LATER,
     "default-backend-mode-mismatch": _HTTP,
+    # --- statistics
+    "stats-metrics-always": _HTTP,
+    "stats-rule-deny": _HTTP,
+    "stats-admin-acl": _ACL,
+    "stats-http-request-word": _ACL,
+    "stats-listen-with-server": _HTTP,
+    "stats-default-backend": _HTTP,
 }

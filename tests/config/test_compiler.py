@@ -352,7 +352,11 @@ def test_fullconn_is_a_tenth_of_the_frontends_that_lead_here():
             "Proxy 'b' : 'option external-check' unable to find required 'global.external-check'.",
         ),
         ("frontend f\n bind :1\n log-format %zz\n", 7, "failed to parse log-format : no such format variable 'zz'"),
-        ("listen l\n bind :1\n mode http\n", 7, "proxy 'l' : only 'mode tcp' is served, not 'mode http'."),
+        (
+            "listen l\n bind :1\n mode http\n",
+            7,
+            "proxy 'l' : 'mode http' is for statistics only here, but there is no 'stats' line.",
+        ),
         (
             "backend a\n id 7\nbackend b\n id 7\n",
             8,

@@ -763,7 +763,7 @@ def test_no_supported_proxy_keyword_is_forgotten():
     names = {row.name.split()[0] for row in PROXY if row.status is Status.SUPPORTED and row.priority}
     elsewhere = (
         "bind backlog default_backend server server-template default-server stick-table stick tcp-check "
-        "external-check mode log bind-process"
+        "external-check mode log bind-process stats http-request"
     )
     assert names - first_words - {"disabled"} == set(elsewhere.split())
 

@@ -10,6 +10,7 @@ from pasvport.address import Endpoint, Family, PortRange
 from pasvport.config.draft import GlobalDraft, Keepalive, LogLine, ProxyDraft, Said, ServerDraft
 from pasvport.config.fullconn import fill_fullconn
 from pasvport.config.keywords_check import encoded
+from pasvport.config.keywords_stats import stats_of
 from pasvport.config.references import tracked_name
 from pasvport.config.world import World
 from pasvport.model import (
@@ -99,6 +100,7 @@ def _proxy(draft: ProxyDraft, index: int, number: int, settings: Global, world: 
         id=number,
         is_frontend=draft.is_frontend,
         is_backend=draft.is_backend,
+        mode=draft.mode,
         disabled=draft.disabled,
         description=draft.description,
         stick_table=draft.stick_table,
@@ -107,7 +109,7 @@ def _proxy(draft: ProxyDraft, index: int, number: int, settings: Global, world: 
         contstats=draft.option("contstats"),
     )
     if draft.is_frontend:
-        proxy = _with_frontend(proxy, draft, world)
+        proxy = replace(_with_frontend(proxy, draft, world), stats=stats_of(draft, settings))
     if draft.is_backend:
         proxy = _with_backend(proxy, draft)
     return proxy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Generic, TypeVar
 
 from pasvport.address import Endpoint
@@ -22,6 +22,7 @@ from pasvport.model import (
     PortMap,
     ServerPort,
     Source,
+    Stats,
     StickAction,
     StickTable,
 )
@@ -146,12 +147,32 @@ class StickRuleDraft:
 
 
 @dataclass(slots=True)
+class StatsDraft:
+    """The `stats` lines of one section. A section's own lines replace all that its defaults said of statistics.
+
+    `node` and `description`: None when not to be shown, "" for the global section's. `condition` is an admin condition
+    that would need ACLs.
+    """
+
+    line: Line
+    owner: Line
+    values: Stats = field(default_factory=lambda: Stats(enabled=True))
+    node: str | None = None
+    description: Said[str] | None = None
+    condition: Said[str] | None = None
+
+    def set(self, **values: object) -> None:
+        self.values = replace(self.values, **values)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
 class ProxyDraft:
     """A frontend, backend, listen or defaults section.
 
     `options` maps a table-driven option to whether it is on;
     `http` collects, by keyword, what the section said that only HTTP would obey. What was attempted counts
-    even if the line was wrong, so that one mistake is not told twice.
+    even if the line was wrong, so that one mistake is not told twice. `metrics` and `http_rule` are `http-request`
+    lines: the exporter's, and the first of another kind.
     """
 
     header: Line
@@ -167,6 +188,10 @@ class ProxyDraft:
     timeouts: dict[str, int] = field(default_factory=dict)
     own_timeouts: set[str] = field(default_factory=set)
     http: dict[str, Leftover] = field(default_factory=dict)
+    # mode http
+    stats: StatsDraft | None = None
+    metrics: Said[str] | None = None
+    http_rule: Said[str] | None = None
     # frontend
     binds: list[Bind] = field(default_factory=list)
     bind_attempted: bool = False

@@ -27,11 +27,10 @@ def _silent(name: str, places: Place) -> Keyword[ProxyDraft]:
 
 
 _HTTP: tuple[Keyword[ProxyDraft], ...] = (
-    *(_rules(name) for name in ("http-request", "http-response", "http-after-response")),
+    *(_rules(name) for name in ("http-response", "http-after-response")),
     _rules("redirect", Place.EITHER),
     _http("cookie", "cookie will be ignored for {proxy} (needs 'mode http').", _BE),
     _http("monitor-uri", "monitor-uri will be ignored for {proxy} (needs 'mode http').", _FE),
-    _http("stats", "'stats' statement ignored for {proxy} as it requires HTTP mode.", _ANY),
     *(_silent(name, Place.FRONTEND) for name in ("capture", "monitor")),
     *(_silent(name, _FE) for name in ("max-session-srv-conns", "unique-id-header")),
     *(

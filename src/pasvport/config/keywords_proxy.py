@@ -15,6 +15,7 @@ from pasvport.config.keywords_foreign import FOREIGN_ROWS
 from pasvport.config.keywords_logging import LOGGING_ROWS
 from pasvport.config.keywords_option import read_option
 from pasvport.config.keywords_source import read_source
+from pasvport.config.keywords_stats import STATS_ROWS
 from pasvport.config.keywords_stick import read_stick, read_stick_table
 from pasvport.config.keywords_timeout import TIMEOUT_ROWS
 from pasvport.config.server_lines import read_default_server, read_server, read_template
@@ -333,7 +334,7 @@ _COMMON: tuple[Keyword[ProxyDraft], ...] = (
     _row(
         "description",
         "<text>",
-        "Shown in the statistics, which come in a later issue.",
+        "Shown in the statistics.",
         _description,
         Place.EITHER,
         "P2",
@@ -345,5 +346,5 @@ _COMMON: tuple[Keyword[ProxyDraft], ...] = (
 
 
 PROXY: Table[ProxyDraft] = Table(
-    _LISTENING + _SERVING + BALANCE_ROWS + TIMEOUT_ROWS + _COMMON + LOGGING_ROWS + FOREIGN_ROWS
+    _LISTENING + _SERVING + BALANCE_ROWS + TIMEOUT_ROWS + _COMMON + LOGGING_ROWS + STATS_ROWS + FOREIGN_ROWS
 )

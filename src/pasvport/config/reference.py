@@ -19,6 +19,7 @@ from pasvport.config.keywords_option import OPTIONS
 from pasvport.config.keywords_proxy import PROXY
 from pasvport.config.keywords_server import SERVER
 from pasvport.config.keywords_source import SOURCE
+from pasvport.config.keywords_stats import STATS
 from pasvport.config.keywords_stick import STORED, TABLE
 
 D = TypeVar("D")
@@ -58,6 +59,7 @@ def render() -> str:
         _section("`tcp-check` steps", STEPS),
         _section("`tcp-check connect` options", CONNECT),
         _section("`tcp-check expect` options and matches", EXPECT),
+        _section("`stats` options", STATS),
         _section("`log` options", LOG_OPTIONS),
         _logs(),
         _later_sections(),

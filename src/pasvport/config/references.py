@@ -11,6 +11,7 @@ from pasvport.address import Family
 from pasvport.config.diagnostics import Form, Severity, nearest
 from pasvport.config.draft import ProxyDraft, Said, ServerDraft
 from pasvport.config.judged import Judged, titled
+from pasvport.config.keywords_stats import statistics_only
 from pasvport.config.references_stick import short_keys, stick_rules
 from pasvport.config.syntax import Line
 from pasvport.errors import ConfigError
@@ -27,18 +28,9 @@ MISSING_TIMEOUTS = (
 # --- proxies ------------------------------------------------------------------------------------------------------
 
 
-def _modes(judged: Judged) -> None:
-    for proxy in judged.started:
-        if proxy.mode is Mode.TCP:
-            continue
-        said = proxy.mode_said
-        line, word = (said.line, said.word) if said is not None else (proxy.header, None)
-        judged.alert(line, f"{titled(proxy)} : only 'mode tcp' is served, not 'mode {proxy.mode}'.", word)
-
-
 def _http_leftovers(judged: Judged) -> None:
     for proxy in judged.started:
-        if proxy.mode is not Mode.TCP:
+        if proxy.mode is Mode.HTTP:
             continue
         for leftover in proxy.http.values():
             if leftover.side & proxy.side:
@@ -103,7 +95,7 @@ def _log_targets(judged: Judged) -> None:
     for proxy in judged.started:
         if not proxy.is_frontend or proxy.log_format is None:
             continue
-        if proxy.log_option == "option httplog":
+        if proxy.log_option == "option httplog" and proxy.mode is not Mode.HTTP:
             text = f"'option httplog' not usable with {titled(proxy)} (needs 'mode http'). "
             judged.diagnostics.warn(proxy.log_format.line, text + "Falling back to 'option tcplog'.")
         has_target = any(log.target is not None or judged.settings.logs for log in proxy.logs)
@@ -274,7 +266,7 @@ def _external_checks(judged: Judged) -> None:
 
 
 CHECKS: tuple[Callable[[Judged], None], ...] = (
-    _modes,
+    statistics_only,
     _ids,
     _default_backends,
     _listeners,
