@@ -35,6 +35,8 @@ class Ends:
     source_port: int = 40000
     destination: bytes = bytes([127, 0, 0, 1])
     destination_port: int = 21
+    user: bytes = b""
+    virtual_host: bytes = b""
 
 
 V6 = Ends(source=bytes.fromhex("20010db8000000000000000000000001"))

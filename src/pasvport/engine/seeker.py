@@ -119,6 +119,14 @@ class Seeker(Relay):
     def destination_port(self) -> int:
         return self.doorway.port or local_address(self.client)[1]
 
+    @property
+    def user(self) -> bytes:
+        return b""
+
+    @property
+    def virtual_host(self) -> bytes:
+        return b""
+
     # --- choosing a server ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:

@@ -1,24 +1,29 @@
 """Samples: what an expression's fetch takes from a connection and its converters make of it.
 
-Only what needs nothing but the addresses is known here: the address and port fetches, constants, and `ipmask`.
-Source: configuration manual, 7.3.1 (converters), 7.3.2 (internal states), 7.3.3 (layer 4).
+What is known here: the addresses and ports, constants, the FTP user and virtual host, masks, and maps.
+Source: configuration manual, 7.3.1 (converters), 7.3.2 (internal states), 7.3.3 (layer 4). `ftp.*` is ours.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import Protocol
 
 from pasvport.errors import ConfigError
-from pasvport.model import Converter, Expression
+from pasvport.model import Converter, Expression, KeyType, MapFile
+from pasvport.stick.casts import CASTS, Kind, Value
+from pasvport.stick.patterns import LOOKUPS, Entries, Lookup
 
 
 class Endpoints(Protocol):
-    """The two ends of a client connection: packed addresses (4 or 16 bytes, empty when not IP) and ports."""
+    """The two ends of a client connection: packed addresses (4 or 16 bytes, empty when not IP) and ports.
+
+    `user` is what USER said, `virtual_host` what HOST (RFC 7151) said; both empty until then, and outside `mode ftp`.
+    """
 
     @property
     def source(self) -> bytes: ...
@@ -32,34 +37,27 @@ class Endpoints(Protocol):
     @property
     def destination_port(self) -> int: ...
 
+    @property
+    def user(self) -> bytes: ...
 
-class Kind(Enum):
-    """Type of a sample as far as it is known before there is one.
-
-    ADDRESS is packed, 4 or 16 bytes; IPV6 is known to have 16. BOOLEAN is 0 or 1.
-    """
-
-    ADDRESS = "address"
-    IPV6 = "ipv6"
-    BOOLEAN = "boolean"
-    INTEGER = "integer"
-    STRING = "string"
-    BINARY = "binary"
+    @property
+    def virtual_host(self) -> bytes: ...
 
 
-Value = bytes | int
 Sample = Callable[[Endpoints], Value | None]
 Step = Callable[[Value], Value | None]
+Maps = tuple[MapFile, ...]
 
 
-def compile_expression(expression: Expression) -> tuple[Kind, Sample]:
+def compile_expression(expression: Expression, maps: Maps = ()) -> tuple[Kind, Sample]:
     """The type of an expression's result and the function that finds it (None: no sample).
 
-    Raises ConfigError for an unknown fetch or converter, wrong arguments, or types that do not fit.
+    `maps` are the configuration's (Config.maps). Raises ConfigError for an unknown fetch or converter, wrong
+    arguments, types that do not fit, or a map that is not among them.
     """
     kind, sample = _fetch(expression)
     for converter in expression.converters:
-        kind, step = _converter(converter, kind)
+        kind, step = _converter(converter, kind, maps)
         sample = partial(_then, sample, step)
     return kind, sample
 
@@ -88,7 +86,15 @@ def _destination_port(ends: Endpoints) -> Value | None:
     return ends.destination_port if ends.destination else None
 
 
-_FETCHES: dict[str, tuple[Kind, Sample]] = {
+def _user(ends: Endpoints) -> Value | None:
+    return ends.user or None
+
+
+def _virtual_host(ends: Endpoints) -> Value | None:
+    return ends.virtual_host or None
+
+
+_ENDS: dict[str, tuple[Kind, Sample]] = {
     prefix + name: found
     for prefix in ("", "fc_")
     for name, found in {
@@ -97,6 +103,10 @@ _FETCHES: dict[str, tuple[Kind, Sample]] = {
         "src_port": (Kind.INTEGER, _source_port),
         "dst_port": (Kind.INTEGER, _destination_port),
     }.items()
+}
+_FETCHES: dict[str, tuple[Kind, Sample]] = _ENDS | {
+    "ftp.user": (Kind.STRING, _user),
+    "ftp.host": (Kind.STRING, _virtual_host),
 }
 
 
@@ -161,19 +171,28 @@ class _Conversion:
 
     takes: tuple[Kind, ...]
     gives: Kind
-    make: Callable[[tuple[str, ...]], Step]
+    make: Callable[[tuple[str, ...], Maps], Step]
 
 
-def _converter(converter: Converter, kind: Kind) -> tuple[Kind, Step]:
+def _converter(converter: Converter, kind: Kind, maps: Maps) -> tuple[Kind, Step]:
     known = _CONVERTERS.get(converter.name)
     if known is None:
         raise ConfigError(f"converter '{converter.name}' is not supported yet for keys")
     if kind not in known.takes:
         raise ConfigError(f"converter '{converter.name}' cannot be applied to {kind.value} values")
     try:
-        return known.gives, known.make(converter.args)
-    except ValueError:
+        step = known.make(converter.args, maps)
+    except (ValueError, re.error):
         raise ConfigError(f"invalid arguments for converter '{converter.name}'") from None
+    if known.gives is Kind.STRING and kind is not Kind.STRING:
+        step = partial(_of_text, CASTS[KeyType.STRING][kind], step)
+    return known.gives, step
+
+
+def _of_text(cast: Callable[[Value], bytes | None], step: Step, value: Value) -> Value | None:
+    """What HAProxy does in silence: a converter of texts is given an address or a number as text."""
+    text = cast(value)
+    return None if text is None else step(text)
 
 
 def _mask(text: str, bits: int) -> int:
@@ -187,7 +206,7 @@ def _mask(text: str, bits: int) -> int:
     return int(parse(text))
 
 
-def _ipmask(args: tuple[str, ...]) -> Step:
+def _ipmask(args: tuple[str, ...], _maps: Maps) -> Step:
     if not 1 <= len(args) <= 2:
         raise ValueError
     v4 = _mask(args[0], 32)
@@ -204,6 +223,41 @@ def _masked(v4: int, v6: int | None, value: Value) -> Value | None:
     return (int.from_bytes(packed, "big") & v6).to_bytes(16, "big")
 
 
+def _changed_case(change: Callable[[bytes], bytes], args: tuple[str, ...], _maps: Maps) -> Step:
+    if args:
+        raise ValueError(args)
+    return partial(_applied, change)
+
+
+def _applied(change: Callable[[bytes], bytes | None], value: Value) -> Value | None:
+    assert isinstance(value, bytes)
+    return change(value)
+
+
+def _map(prepare: Callable[[Entries], Lookup], args: tuple[str, ...], maps: Maps) -> Step:
+    if not 1 <= len(args) <= 2:
+        raise ValueError(args)
+    found = next((item for item in maps if item.path == args[0]), None)
+    if found is None:
+        raise ConfigError(f"failed to open pattern file <{args[0]}>")
+    lookup = prepare(tuple((_text(key), _text(value)) for key, value in found.entries))
+    if len(args) == 1:
+        return partial(_applied, lookup)
+    return partial(_applied, partial(_or_else, lookup, _text(args[1])))
+
+
+def _or_else(lookup: Lookup, default: bytes, text: bytes) -> bytes:
+    found = lookup(text)
+    return default if found is None else found
+
+
+_TEXTS: dict[str, Callable[[tuple[str, ...], Maps], Step]] = {
+    "lower": partial(_changed_case, bytes.lower),
+    "upper": partial(_changed_case, bytes.upper),
+    **{name: partial(_map, prepare) for name, prepare in LOOKUPS.items()},
+}
+
 _CONVERTERS: dict[str, _Conversion] = {
     "ipmask": _Conversion((Kind.ADDRESS, Kind.IPV6), Kind.ADDRESS, _ipmask),
+    **{name: _Conversion(tuple(Kind), Kind.STRING, make) for name, make in _TEXTS.items()},
 }
