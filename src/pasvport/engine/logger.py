@@ -1,6 +1,6 @@
 """The worker's side of logs: a record becomes lines, lines become datagrams. Nothing here ever waits.
 
-UDP and UNIX datagram targets are sent to directly; streams and descriptors may block, so their lines go as one
+UDP and UNIX datagram targets are sent to directly; streams, descriptors and files may block, so their lines go as one
 datagram (two bytes of target number, then the line) to the supervisor's journal. What cannot be sent at once is
 dropped and counted. Source: HAProxy manual, sections 4.2 (`log`, `option dontlognull` ...) and 8.
 """
@@ -20,6 +20,7 @@ from pasvport.logformat import (
     compile_format,
 )
 from pasvport.logformat.escape import one_line, to_bytes
+from pasvport.logformat.json_lines import Event, Fields, needed, session_fields, transfer_fields
 from pasvport.logformat.syslog import (
     ERR,
     INFO,
@@ -30,6 +31,7 @@ from pasvport.logformat.syslog import (
     stream_key,
     stream_targets,
 )
+from pasvport.logformat.xferlog import is_file_transfer, xferlog_files, xferlog_line
 from pasvport.model import Config, LogFormat, LogTarget, Proxy
 from pasvport.record import SessionRecord
 from pasvport.sockets import Datagrams
@@ -37,26 +39,36 @@ from pasvport.sockets import Datagrams
 TARGET_NUMBER = struct.Struct("!H")
 
 Send = Callable[[bytes], object]
+Outbox = Callable[[bytes], None]
+"""Takes a line, or loses and counts it."""
 
 
 class Outlet:
     """One target as one proxy uses it."""
 
-    __slots__ = ("_dropped", "_framing", "_send", "wants_structured")
+    __slots__ = ("_dropped", "_framing", "_send", "wants_object", "wants_structured")
 
     def __init__(self, target: LogTarget, sender: Sender, send: Send, dropped: Callable[[], None]) -> None:
         self.wants_structured = target.format is LogFormat.RFC5424
+        self.wants_object = target.format is LogFormat.JSON
         self._framing = Framing(target, sender)
         self._send = send
         self._dropped = dropped
 
     def write(self, level: int, body: bytes, now: float, structured: bytes = NO_STRUCTURED_DATA) -> None:
         """Send one message if this target wants it; drop it if that cannot be done at once."""
-        if not self._framing.wants(level):
-            return
+        if self._framing.wants(level):
+            self._put(self._framing.frame(level, body, now, structured))
+
+    def write_object(self, level: int, fields: Fields, now: float) -> None:
+        """The same for a target of JSON objects."""
+        if self._framing.wants(level):
+            self._put(self._framing.frame_object(level, fields, now))
+
+    def _put(self, line: bytes) -> None:
         # A line that cannot be sent at once is lost; nobody waits for a log.
         try:
-            self._send(self._framing.frame(level, body, now, structured))
+            self._send(line)
         except OSError:
             self._dropped()
 
@@ -68,7 +80,13 @@ class ProxyLogger:
     """
 
     def __init__(
-        self, proxy: Proxy, outlets: Sequence[Outlet], hostname: str, process_id: int, clock: Callable[[], float]
+        self,
+        proxy: Proxy,
+        outlets: Sequence[Outlet],
+        hostname: str,
+        process_id: int,
+        clock: Callable[[], float],
+        xferlog: Outbox | None = None,
     ) -> None:
         def compiled(text: str | None) -> Renderer | None:
             return compile_format(text, hostname=hostname, process_id=process_id) if text is not None else None
@@ -76,9 +94,13 @@ class ProxyLogger:
         logging = proxy.logging
         self._policy = logging
         self._outlets = tuple(outlets)
+        self._texts = tuple(outlet for outlet in outlets if not outlet.wants_object)
+        self._objects = tuple(outlet for outlet in outlets if outlet.wants_object)
+        self._xferlog = xferlog
         self._clock = clock
         self._lines = 0
         self._format = compiled(logging.format) if outlets else None
+        self._transfer_format = compiled(logging.transfer_format) if outlets else None
         self._error_format = compiled(logging.error_format) if outlets else None
         self._structured = (
             compiled(logging.structured_data) if any(outlet.wants_structured for outlet in outlets) else None
@@ -95,7 +117,7 @@ class ProxyLogger:
         """A client was accepted: the `Connect from` line of frontends without a format."""
         if self.at_accept:
             renderer = self._connect_unix if record.client_address == "unix" else self._connect
-            self._write(INFO, renderer, record)
+            self._write(INFO, renderer, record, Event.ACCEPTED)
 
     def session_connected(self, record: SessionRecord) -> None:
         """The server is connected: the line of `option logasap`, or of a format that says nothing of the end.
@@ -103,7 +125,7 @@ class ProxyLogger:
         `option dontlognull` has no say here, as in HAProxy; marks the record as logged.
         """
         if self.at_connect and not record.logged:
-            self._session(record)
+            self._session(record, Event.CONNECTED)
 
     def session_ended(self, record: SessionRecord) -> None:
         """The session is over: its line, unless it was written before or `option dontlognull` forbids it.
@@ -112,7 +134,22 @@ class ProxyLogger:
         """
         if self._format is None or record.logged or (self._policy.dontlognull and not record.bytes_in):
             return
-        self._session(record)
+        self._session(record, Event.ENDED)
+
+    def transfer_ended(self, record: SessionRecord) -> None:
+        """A transfer of a session in `mode ftp` is over: its line, and the xferlog's; `record.transfer` is set.
+
+        A complete transfer is a normal one for `option dontlog-normal` and `log-separate-errors`. `option dontlognull`
+        has no say: somebody asked for it. The xferlog has all files, complete or not.
+        """
+        transfer = record.transfer
+        assert transfer is not None
+        if self._xferlog is not None and is_file_transfer(transfer):
+            self._xferlog(xferlog_line(record, self._clock()))
+        if self._transfer_format is None or (transfer.is_complete and self._policy.dontlog_normal):
+            return
+        failed = self._policy.separate_errors and not transfer.is_complete
+        self._write(ERR if failed else INFO, self._transfer_format, record)
 
     def embryonic_failed(self, record: SessionRecord, message: str, *, empty: bool = False) -> None:
         """A connection failed before it became a session (`empty`: the client said nothing at all).
@@ -124,11 +161,12 @@ class ProxyLogger:
         level = ERR if self._policy.separate_errors else INFO
         record.handshake_error = message
         if self._error_format is not None:
-            self._write(level, self._error_format, record)
+            self._write(level, self._error_format, record, Event.FAILED)
             return
-        self._send(level, one_line(f"{self._embryonic(record)}/{record.listener}: {message}"), record)
+        body = one_line(f"{self._embryonic(record)}/{record.listener}: {message}")
+        self._send(level, body, record, Event.FAILED)
 
-    def _session(self, record: SessionRecord) -> None:
+    def _session(self, record: SessionRecord, event: Event) -> None:
         assert self._format is not None
         policy = self._policy
         record.logged = True
@@ -139,36 +177,43 @@ class ProxyLogger:
                 return
             level = ERR if policy.separate_errors and not normal else INFO
         record.in_progress = policy.logasap
-        self._write(level, self._format, record)
+        self._write(level, self._format, record, event)
 
-    def _write(self, level: int, renderer: Renderer, record: SessionRecord) -> None:
+    def _write(self, level: int, renderer: Renderer, record: SessionRecord, event: Event | None = None) -> None:
+        """One line about the session, or (no event) about its transfer."""
         record.log_number = self._lines
         self._lines += 1
         if self._unique_id is not None and not record.unique_id:
             record.unique_id = self._unique_id(record)
-        self._send(level, to_bytes(renderer(record)), record)
+        self._send(level, to_bytes(renderer(record)) if self._texts else b"", record, event)
 
-    def _send(self, level: int, body: bytes, record: SessionRecord) -> None:
-        structured = to_bytes(self._structured(record)) if self._structured is not None else NO_STRUCTURED_DATA
+    def _send(self, level: int, body: bytes, record: SessionRecord, event: Event | None) -> None:
         now = self._clock()
-        for outlet in self._outlets:
-            outlet.write(level, body, now, structured)
+        if self._texts:
+            structured = to_bytes(self._structured(record)) if self._structured is not None else NO_STRUCTURED_DATA
+            for outlet in self._texts:
+                outlet.write(level, body, now, structured)
+        if self._objects:
+            fields = transfer_fields(record) if event is None else session_fields(record, event)
+            for outlet in self._objects:
+                outlet.write_object(level, fields, now)
 
     def _wanted_unique_id(self, proxy: Proxy, hostname: str, process_id: int) -> Renderer | None:
         """`unique-id-format`, if any line says the id."""
-        said = any("unique_id" in renderer.needs for renderer in self._renderers())
+        said = bool(self._objects) or any("unique_id" in renderer.needs for renderer in self._renderers())
         if proxy.unique_id_format is None or not said:
             return None
         return compile_format(proxy.unique_id_format, hostname=hostname, process_id=process_id, mandatory=False)
 
     def _renderers(self) -> list[Renderer]:
-        used = (self._format, self._error_format, self._structured)
+        used = (self._format, self._transfer_format, self._error_format, self._structured)
         return [renderer for renderer in used if renderer is not None]
 
     def _all_needs(self) -> frozenset[str]:
         used = [*self._renderers(), *filter(None, [self._unique_id])]
         used += [self._connect] if self._format is None else []
-        return frozenset().union(*(renderer.needs for renderer in used)) if self._outlets else frozenset()
+        said = frozenset().union(*(renderer.needs for renderer in used)) if self._outlets else frozenset()
+        return said | (needed() if self._objects else frozenset())
 
 
 class Logger:
@@ -193,7 +238,8 @@ class Logger:
         self._dropped = dropped
         self._clock = clock
         self._streams = {target: number for number, target in enumerate(stream_targets(config))}
-        self._channel = socket.socket(fileno=log_channel) if self._streams else None
+        self._files = {path: number for number, path in enumerate(xferlog_files(config), len(self._streams))}
+        self._channel = socket.socket(fileno=log_channel) if self._streams or self._files else None
         self._datagrams = Datagrams()
         self._process_outlets = self._outlets(config.settings.log_targets, config.settings.log_tag)
 
@@ -201,7 +247,7 @@ class Logger:
         """The logger of one proxy. Raises ConfigError when a format does not compile (the compiler has checked)."""
         tag = proxy.logging.tag or self._settings.log_tag
         outlets = self._outlets(proxy.logging.targets, tag)
-        return ProxyLogger(proxy, outlets, self._hostname, self._process_id, self._clock)
+        return ProxyLogger(proxy, outlets, self._hostname, self._process_id, self._clock, self._xferlog(proxy))
 
     def say(self, level: int, text: str) -> None:
         """A message of the process itself to the global targets; `level` is a syslog level, 0..7."""
@@ -218,8 +264,21 @@ class Logger:
         self._datagrams.close()
 
     def _outlets(self, targets: Sequence[LogTarget], tag: str) -> list[Outlet]:
-        sender = Sender(tag, self._process_id, self._told_hostname())
+        sender = Sender(tag, self._process_id, self._told_hostname(), self._hostname)
         return [Outlet(target, sender, self._sender_to(target), self._dropped) for target in targets]
+
+    def _xferlog(self, proxy: Proxy) -> Outbox | None:
+        if not proxy.logging.xferlog:
+            return None
+        send = self._through_channel(self._files[proxy.logging.xferlog])
+
+        def put(line: bytes) -> None:
+            try:
+                send(line)
+            except OSError:
+                self._dropped()
+
+        return put
 
     def _told_hostname(self) -> str | None:
         # `log-send-hostname` without an argument is stored as "": this machine's own name.

@@ -1,6 +1,6 @@
 """Dates as logs write them, each computed once per second. The time always comes from the caller.
 
-Sources: HAProxy manual, section 8.2.4 (%t, %T, %Tl); RFC 3164 section 4.1.2; RFC 5424 section 6.2.3.
+Sources: HAProxy manual, section 8.2.4 (%t, %T, %Tl); xferlog(5); RFC 3164 section 4.1.2; RFC 5424 section 6.2.3.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 # strftime would follow the locale; logs are English everywhere.
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -49,6 +50,12 @@ def syslog_date(second: int) -> str:
     """`Feb  6 12:12:51` in local time, as RFC 3164 wants it: the day is padded with a blank."""
     moment = datetime.fromtimestamp(second)
     return f"{MONTHS[moment.month - 1]} {moment.day:2d} {moment:%H:%M:%S}"
+
+
+def xferlog_date(second: int) -> str:
+    """`Fri Feb  6 12:12:51 2009` in local time, as ctime(3) writes it."""
+    moment = datetime.fromtimestamp(second)
+    return f"{DAYS[moment.weekday()]} {syslog_date(second)} {moment.year}"
 
 
 def iso_date(second: int) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pasvport.logformat.dates import iso_date, syslog_date
+from pasvport.logformat.json_lines import Fields, encoded, iso_moment, message_fields
 from pasvport.model import Config, LogFormat, LogTarget, LogTransport, Origin
 
 FACILITIES = (
@@ -57,11 +58,15 @@ def stream_key(target: LogTarget) -> LogTarget:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who speaks: the tag, the process id and the host name (None: not told, HAProxy's placeholders are used)."""
+    """Who speaks: the tag, the process id and the host name (None: not told, HAProxy's placeholders are used).
+
+    `machine` is the name that a JSON line gives where no host name is told.
+    """
 
     tag: str = "pasvport"
     process_id: int = 0
     hostname: str | None = None
+    machine: str | None = None
 
 
 class Sampler:
@@ -106,6 +111,8 @@ class Framing:
 
     def frame(self, level: int, body: bytes, now: float, structured: bytes = NO_STRUCTURED_DATA) -> bytes:
         """`body` at syslog `level`, said at `now` (seconds since the epoch)."""
+        if self._target.format is LogFormat.JSON:
+            return self.frame_object(level, message_fields(body), now)
         second = int(now)
         if second != self._second:
             self._turn(second)
@@ -115,6 +122,20 @@ class Framing:
             if self._target.format is LogFormat.RFC5424:
                 head = self._with_structured(head, structured)
         return (head + body)[: self._target.length] + b"\n"
+
+    def frame_object(self, level: int, fields: Fields, now: float) -> bytes:
+        """One JSON object: when, who and how urgent, and `fields`, of which the first is the type."""
+        target, sender = self._target, self._sender
+        head = {
+            "type": fields["type"],
+            "time": iso_moment(now),
+            "severity": LEVELS[max(level, target.minimum_level)],
+            "facility": FACILITIES[target.facility],
+            "host": sender.hostname or sender.machine,
+            "process": sender.tag,
+            "pid": sender.process_id,
+        }
+        return encoded({**head, **fields}, target.length) + b"\n"
 
     def _with_structured(self, head: bytes, structured: bytes) -> bytes:
         # Half an element is no element: what does not fit as a whole would make the line unreadable.
