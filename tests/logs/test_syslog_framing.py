@@ -14,6 +14,7 @@ from pasvport.model import LogFormat
 
 NOW = 1795403351.25
 SENDER = Sender("haproxy", 7)
+TEXT_FRAMES = [form for form in LogFormat if form is not LogFormat.JSON]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_levels_are_filtered_and_clamped() -> None:
     assert [framing.frame(level, b"", NOW)[:3] for level in range(6)] == [b"<3>"] * 4 + [b"<4>", b"<5>"]
 
 
-@given(st.integers(80, 200), st.binary(max_size=300), st.sampled_from(LogFormat))
+@given(st.integers(80, 200), st.binary(max_size=300), st.sampled_from(TEXT_FRAMES))
 def test_no_line_is_longer_than_len(length: int, body: bytes, form: LogFormat) -> None:
     framing = Framing(udp_target(1, format=form, length=length), SENDER)
     line = framing.frame(INFO, body, NOW)

@@ -21,11 +21,12 @@ FACILITIES = words(
 LEVELS = words("emerg alert crit err warning notice info debug")
 _DESCRIPTORS = {"stdout": 1, "stderr": 2}
 _SHORTEST, _LONGEST = 80, 65535
+_USUAL, _USUAL_OBJECT = 1024, 8192
 
 
 @dataclass(slots=True)
 class _Options:
-    length: int = 1024
+    length: int | None = None
     format: LogFormat | None = None
     ranges: tuple[tuple[int, int], ...] = ()
     size: int = 0
@@ -50,7 +51,7 @@ def read_log(cursor: Cursor, logs: list[LogLine], *, in_global: bool) -> None:
     facility = cursor.argument(complaint)
     target = replace(
         target,
-        length=options.length,
+        length=options.length or (_USUAL_OBJECT if options.format is LogFormat.JSON else _USUAL),
         format=options.format or LogFormat.LOCAL,
         facility=_choice(facility, FACILITIES, "unknown log facility"),
         level=_level(cursor, "unknown optional log level", 7),
@@ -142,8 +143,14 @@ def _row(name: str, syntax: str, doc: str, read: Callable[[Cursor, _Options], No
 
 LOG_OPTIONS: Table[_Options] = Table(
     (
-        _row("len", "<bytes>", "Longest message; longer ones are cut.", _length, "1024"),
-        _row("format", "|".join(LogFormat), "Framing of the message.", _format, "local, rfc3164 with a host name"),
+        _row("len", "<bytes>", "Longest message; longer ones are cut.", _length, "1024, 8192 with `format json`"),
+        _row(
+            "format",
+            "|".join(LogFormat),
+            "Framing of the message; `json` is ours.",
+            _format,
+            "local, rfc3164 with a host name",
+        ),
         _row("sample", "<ranges>:<size>", "Send only these of every `size` messages.", _sample, "all"),
     )
 )

@@ -1,4 +1,4 @@
-"""The supervisor's side of logs: the workers' lines for streams and descriptors, and its own messages for everything.
+"""The supervisor's side of logs: the workers' lines for streams, descriptors and files, and its own for everything.
 
 Nothing here makes the supervisor wait: datagrams are sent or dropped, streams have a bounded backlog. Drops are
 counted (`Journal.dropped`) and said. Source: HAProxy manual, sections 4.2 (`log`) and 8.
@@ -7,14 +7,17 @@ counted (`Journal.dropped`) and said. Source: HAProxy manual, sections 4.2 (`log
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
 
+from pasvport.control.log_files import FileStream
 from pasvport.control.log_streams import DescriptorStream, NetworkStream, Pace, Stream
 from pasvport.logformat.escape import one_line
 from pasvport.logformat.syslog import WARNING, Framing, Sender, is_stream, stream_key, stream_targets
+from pasvport.logformat.xferlog import xferlog_files
 from pasvport.model import Config, LogTarget, LogTransport
 from pasvport.sockets import Datagrams
 
@@ -52,7 +55,8 @@ class Journal:
         self._framings: dict[tuple[LogTarget, str], Framing] = {}
         self._targets = _targets(config)
         self._numbers = {key: number for number, key in enumerate(stream_targets(config))}
-        self._streams = tuple(self._stream(key) for key in self._numbers)
+        files = (FileStream(path, self._pace, self._say_from_thread) for path in xferlog_files(config))
+        self._streams: tuple[Stream, ...] = (*map(self._stream, self._numbers), *files)
         self._channels: set[socket.socket] = set()
         self._said = dropped_elsewhere()
         self._untold = {target: 0 for target in config.settings.log_targets if not is_stream(target)}
@@ -154,7 +158,19 @@ class Journal:
 
     def _sender(self, tag: str) -> Sender:
         told = self._settings.log_send_hostname
-        return Sender(tag, self._process_id, socket.gethostname() if told == "" else told)
+        machine = socket.gethostname()
+        return Sender(tag, self._process_id, machine if told == "" else told, machine)
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    def _say_from_thread(self, text: str) -> None:
+        # A thread that was left behind may speak when the loop is gone.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._complain, text)
+
+    def _complain(self, text: str) -> None:
+        self._warn(text)
+        self.say(WARNING, text)
 
     # --- losses ---------------------------------------------------------------------------------------------------
 
