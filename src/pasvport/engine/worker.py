@@ -143,7 +143,8 @@ class Worker:
             backend = self.backends.get(config.proxy(name, backend=True).index)
         elif proxy.is_backend:
             backend = self.backends[proxy.index]
-        logger: ProxyLogger | None = self.logger.for_proxy(proxy) if proxy.logging.targets else None
+        said = proxy.logging.targets or proxy.logging.xferlog
+        logger: ProxyLogger | None = self.logger.for_proxy(proxy) if said else None
         return LiveFrontend(self.plant, proxy, backend, logger, self.guests)
 
     def _count_dropped_log(self) -> None:
