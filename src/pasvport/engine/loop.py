@@ -54,6 +54,9 @@ class Loop:
         self.now = clock()
         self.timers = Timers()
         self.handlers: list[Handler | None] = [None] * 64
+        self.turns = self.events = self.resumed = 0
+        self.busy = self.longest = 0.0
+        """Seconds of work: of all turns, of the longest."""
         self._epoll = select.epoll()
         self._deferred: deque[Deferred] = deque()
         self._closing: list[int] = []
@@ -115,6 +118,12 @@ class Loop:
         self.timers.expire(now)
         if self._closing:
             self._close_now()
+        self.turns += 1
+        self.events += len(events)
+        spent = self.clock() - now
+        self.busy += spent
+        if spent > self.longest:
+            self.longest = spent
 
     def _patience(self, longest: float) -> float:
         wait = self.timers.wait(self.now)
@@ -124,6 +133,7 @@ class Loop:
 
     def _resume_deferred(self) -> None:
         task = self._deferred.popleft()
+        self.resumed += 1
         try:
             task.resume()
         except Exception as error:

@@ -254,6 +254,10 @@ class Relay:
         shut = upload is not None and upload.state is ENDED
         return self.patience.server_fin if shut else self.patience.server
 
+    def limits(self) -> tuple[float, float]:
+        """Seconds of silence that client and server are allowed now."""
+        return self._client_limit(), self._server_limit()
+
     def time_is_up(self, now: float) -> None:
         """End the relay if a side was silent for too long, else look again when it may be."""
         self.due = NEVER

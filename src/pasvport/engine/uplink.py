@@ -36,6 +36,11 @@ class Uplink:
         for message in deframer.feed(b""):
             self._received(message)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the supervisor has not read."""
+        return len(self._waiting)
+
     def tell(self, message: Message) -> None:
         """Send now, or when the supervisor reads again."""
         if len(self._waiting) > _MOST_WAITING:

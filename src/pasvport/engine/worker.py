@@ -25,7 +25,9 @@ from pasvport.engine.listeners import LiveListener
 from pasvport.engine.logger import Logger, ProxyLogger
 from pasvport.engine.loop import Loop
 from pasvport.engine.plant import Plant, SlotWaiter
+from pasvport.engine.queries import Queries
 from pasvport.engine.session import Session
+from pasvport.engine.sights import Lessor
 from pasvport.engine.tables import LiveTable, is_shared
 from pasvport.engine.uplink import Uplink
 from pasvport.errors import PasvportError, WireError
@@ -34,6 +36,7 @@ from pasvport.record import CounterLayout, Culprit, ServerState
 from pasvport.slots import server_key
 from pasvport.stick.table import StickTable
 from pasvport.wire import (
+    Ask,
     BootFailed,
     CloseListeners,
     Deframer,
@@ -87,6 +90,9 @@ class Worker:
         self.bucket: int | None = None
         self._counts_running = any(proxy.contstats for proxy in config.proxies)
         self._count_due = 0.0
+        self.number, self.workers = start.worker, start.workers
+        self.lessors: list[Lessor] = []
+        self.queries = Queries(self, self.loop, self.uplink, self.plant.report)
         self.status = 0
 
     # --- building -------------------------------------------------------------------------------------------------
@@ -247,6 +253,14 @@ class Worker:
             else:
                 listener.start()
 
+    def _ask(self, message: Message) -> None:
+        assert isinstance(message, Ask)
+        self.queries.ask(message)
+
+    def activity(self) -> tuple[int, int]:
+        """(messages that the supervisor did not take, questions asked)."""
+        return self.uplink.dropped, self.queries.asked
+
     _ACTIONS: Mapping[type, Callable[[Worker, Message], None]] = {
         ServerChanged: _server_changed,
         ShareEntry: _share_entry,
@@ -254,6 +268,7 @@ class Worker:
         HardStop: _hard_stop,
         CloseListeners: _close_listeners,
         PauseListeners: _pause_listeners,
+        Ask: _ask,
     }
 
     def dispose(self) -> None:

@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pasvport import model
 from pasvport.model import KeyType, StoredType
-from pasvport.stick.data import DATA_TYPES, Kind, Rate, Value
+from pasvport.stick.data import DATA_TYPES, Kind, Rate, Value, ordered
 from pasvport.stick.keys import address_text
 from pasvport.stick.table import Entry, StickTable
 
 _QUOTED = b"\\ ="
 
+Number = int | tuple[int, ...]
+
+
+class Row(NamedTuple):
+    """An entry as plain values. `left` is milliseconds until it expires (0: never, or now).
+
+    `values` follow the table's stored types in the order of their ids, servers left out; an array is a tuple.
+    """
+
+    key: bytes
+    pointer: int
+    users: int
+    left: int
+    server_id: int
+    server_key: str
+    values: tuple[Number, ...]
+
+
+def row(table: StickTable, entry: Entry, now: float) -> Row:
+    """What the entry holds at `now` (seconds); rates are per period."""
+    left = max(0, int((entry.expires - now) * 1000)) if entry.expires != float("inf") else 0
+    moment = int(now * 1000)
+    values = tuple(_read(store, value, moment) for store, value in zip(table.stores, entry.data, strict=True))
+    return Row(entry.key, id(entry), entry.users, left, entry.server_id, entry.server_key, values)
+
 
 def header(table: StickTable) -> str:
     """`# table: NAME, type: T, size:N, used:N`."""
-    shown = table.model
-    return f"# table: {shown.name}, type: {shown.key_type}, size:{shown.size}, used:{len(table)}"
+    return heading(table.model, len(table))
+
+
+def heading(table: model.StickTable, used: int) -> str:
+    """The same of a table that is known by its configuration and the number of its entries."""
+    return f"# table: {table.name}, type: {table.key_type}, size:{table.size}, used:{used}"
 
 
 def line(table: StickTable, entry: Entry, now: float) -> str:
     """`0xPTR: key=K use=N exp=MS TYPE=V ...`, types in the order of their ids; rates are per period."""
-    left = max(0, int((entry.expires - now) * 1000)) if entry.expires != float("inf") else 0
-    words = [f"{id(entry):#x}: key={key_text(table.model, entry.key)} use={entry.users} exp={left}"]
-    by_number: list[tuple[int, str]] = _servers(table.model, entry)
-    for store, value in zip(table.stores, entry.data, strict=True):
-        by_number.append((DATA_TYPES[store.name].number, _stored(store, value, int(now * 1000))))
-    return " ".join(words + [text for _, text in sorted(by_number)])
+    return text(table.model, row(table, entry, now))
+
+
+def text(table: model.StickTable, shown: Row) -> str:
+    """The line of an entry."""
+    words = [f"{shown.pointer:#x}: key={key_text(table, shown.key)} use={shown.users} exp={shown.left}"]
+    by_number: list[tuple[int, str]] = _servers(table, shown)
+    for store, value in zip(ordered(table.stores), shown.values, strict=True):
+        by_number.append((DATA_TYPES[store.name].number, _stored(store, value)))
+    return " ".join(words + [word for _, word in sorted(by_number)])
 
 
 def key_text(table: model.StickTable, key: bytes) -> str:
@@ -47,25 +82,31 @@ def _escaped(byte: int) -> str:
     return named.get(byte, f"\\x{byte:02x}")
 
 
-def _servers(table: model.StickTable, entry: Entry) -> list[tuple[int, str]]:
-    shown = {"server_id": str(entry.server_id), "server_key": entry.server_key or "-"}
+def _servers(table: model.StickTable, shown: Row) -> list[tuple[int, str]]:
+    texts = {"server_id": str(shown.server_id), "server_key": shown.server_key or "-"}
     return [
-        (DATA_TYPES[store.name].number, f"{store.name}={shown[store.name]}")
+        (DATA_TYPES[store.name].number, f"{store.name}={texts[store.name]}")
         for store in table.stores
         if DATA_TYPES[store.name].kind is Kind.SERVER
     ]
 
 
-def _stored(store: StoredType, value: Value, now: int) -> str:
-    if not isinstance(value, list):
-        return f"{_named(store, store.name)}={_number(value, store.period, now)}"
+def _stored(store: StoredType, value: Number) -> str:
+    if not isinstance(value, tuple):
+        return f"{_named(store, store.name)}={value}"
     stem, underscore, rest = store.name.partition("_")
     names = [_named(store, f"{stem}{place}{underscore}{rest}") for place in range(len(value))]
-    return " ".join(f"{name}={_number(one, store.period, now)}" for name, one in zip(names, value, strict=True))
+    return " ".join(f"{name}={one}" for name, one in zip(names, value, strict=True))
 
 
 def _named(store: StoredType, name: str) -> str:
     return f"{name}({store.period})" if store.period else name
+
+
+def _read(store: StoredType, value: Value, now: int) -> Number:
+    if isinstance(value, list):
+        return tuple(_number(one, store.period, now) for one in value)
+    return _number(value, store.period, now)
 
 
 def _number(value: int | Rate, period: int, now: int) -> int:
