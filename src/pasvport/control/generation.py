@@ -16,9 +16,12 @@ from pasvport import slots, sockets
 from pasvport.control import report, statement
 from pasvport.control.console import Console
 from pasvport.control.crew import Crew
+from pasvport.control.features import Features
+from pasvport.control.doors import Doors
 from pasvport.control.journal import Journal
 from pasvport.control.ports import Ports, capability
 from pasvport.control.prober import Prober
+from pasvport.control.rates import Rates
 from pasvport.control.roster import Roster
 from pasvport.control.tally import Tally
 from pasvport.control.workers import WORKER_MODULE, Worker, describe
@@ -26,6 +29,8 @@ from pasvport.model import Config, Proxy
 from pasvport.wire import (
     CloseListeners,
     EntryLearnt,
+    FeaturesKnown,
+    FeaturesLearnt,
     Message,
     Notice,
     ObservedErrors,
@@ -68,6 +73,8 @@ class Generation:
         self._loop = asyncio.get_running_loop()
         self.tally = Tally(config, self.settings.nbthread)
         self.figures = report.Figures(self.tally)
+        self.rates = Rates(self.tally, time.monotonic)
+        self.doors = Doors(config)
         # A limit derived from descriptors needs no slots: each worker pauses by itself when it has none left.
         process_maxconn = 0 if self.settings.maxconn_derived else self.settings.maxconn
         self.slots = slots.create(config, process_maxconn=process_maxconn)
@@ -84,7 +91,8 @@ class Generation:
             say=self._server_said,
             counts=self.figures.crowd,
         )
-        self.prober = Prober(config, self.roster)
+        self.features = Features(config)
+        self.prober = Prober(config, self.roster, on_features=self._features_checked)
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -98,10 +106,12 @@ class Generation:
             for pid in self.crew.pids:
                 self._console.notice(f"New worker ({pid}) forked")
             self._console.notice("Loading success.")
+        self.rates.start()
         self.prober.start()
 
     async def close(self) -> None:
         """End what still runs, and give everything back."""
+        self.rates.close()
         await self.prober.stop()
         await self.crew.end()
         await self.journal.close()
@@ -135,6 +145,8 @@ class Generation:
             raise
         self.journal.attach(ours)
         worker.start(start)
+        for known in self.features.known():
+            worker.send(known)
         if self.is_paused:
             worker.send(PauseListeners(True))
         return worker
@@ -162,6 +174,8 @@ class Generation:
             self.roster.observed(message)
         elif isinstance(message, EntryLearnt):
             self.crew.tell(ShareEntry(message.table, message.key, message.server_id), besides=worker)
+        elif isinstance(message, FeaturesLearnt):
+            self._tell_features(self.features.learnt(message))
         elif isinstance(message, Notice):
             self._console.at_level(message.level, message.text)
             self.journal.say(message.level, message.text)
@@ -205,6 +219,13 @@ class Generation:
 
     def _server_changed(self, change: ServerChanged) -> None:
         self.crew.tell(change)
+
+    def _features_checked(self, proxy: int, features: tuple[bytes, ...]) -> None:
+        self._tell_features(self.features.checked(proxy, features))
+
+    def _tell_features(self, news: FeaturesKnown | None) -> None:
+        if news is not None:
+            self.crew.tell(news)
 
     def _server_said(self, proxy: Proxy, level: int, text: str) -> None:
         label, shown = statement.on_console(proxy, level, text)

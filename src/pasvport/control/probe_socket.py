@@ -12,16 +12,19 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from pasvport import sockets
 from pasvport.address import Endpoint, Family
+from pasvport.control.probe_data import DataConnection
 from pasvport.errors import ResourceError
 from pasvport.health.event import (
     Action,
     Broken,
     BytesReceived,
+    CloseData,
     Connect,
+    ConnectData,
     Connected,
     DataSent,
     Event,
@@ -39,7 +42,7 @@ _PENDING = (errno.EINPROGRESS, errno.EALREADY)
 
 
 class Dialogue(Protocol):
-    """What ScriptDialogue and AgentDialogue have in common."""
+    """What ScriptDialogue, AgentDialogue and FtpDialogue have in common."""
 
     @property
     def room(self) -> int: ...
@@ -130,6 +133,7 @@ class SocketProbe:
         self._events: deque[Event] = deque()
         self._busy = False
         self._unsent = memoryview(b"")
+        self._data = DataConnection(loop, target, self._deliver)
         self._started = loop.time()
 
     def start(self) -> None:
@@ -168,14 +172,7 @@ class SocketProbe:
 
     def _obey(self, actions: list[Action]) -> None:
         for action in actions:
-            if isinstance(action, Connect):
-                self._connect(action)
-            elif isinstance(action, Send):
-                self._send(action.data)
-            elif isinstance(action, WaitUntil):
-                self._wait(action.milliseconds)
-            else:
-                self._finish(action)
+            _ORDERS[type(action)](self, action)
 
     def _finish(self, action: Finish) -> None:
         self._end(action.result.lasting(round((self._loop.time() - self._started) * 1000)))
@@ -186,14 +183,21 @@ class SocketProbe:
             self._timer.cancel()
             self._timer = None
         self._close()
+        self._data.close()
         done, self._done = self._done, _nobody
         if result is not None:
             done(result)
 
-    def _wait(self, milliseconds: int) -> None:
+    def _wait(self, action: WaitUntil) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(milliseconds / 1000, self._deliver, TimedOut())
+        self._timer = self._loop.call_later(action.milliseconds / 1000, self._deliver, TimedOut())
+
+    def _connect_data(self, action: ConnectData) -> None:
+        self._data.open(action.port)
+
+    def _close_data(self, _: CloseData) -> None:
+        self._data.close()
 
     # --- the connection -------------------------------------------------------------------------------------------
 
@@ -242,8 +246,8 @@ class SocketProbe:
             self._loop.remove_reader(self._sock.fileno())
         self._deliver(BytesReceived(data) if data else PeerClosed())
 
-    def _send(self, data: bytes) -> None:
-        self._unsent = memoryview(data)
+    def _send(self, action: Send) -> None:
+        self._unsent = memoryview(bytes(self._unsent) + action.data)
         if self._sock is not None:
             # A send empties the dialogue's buffer: whoever stopped reading for want of room goes on.
             self._loop.add_reader(self._sock.fileno(), self._readable)
@@ -268,6 +272,7 @@ class SocketProbe:
 
     def _close(self) -> None:
         sock, self._sock = self._sock, None
+        self._unsent = memoryview(b"")
         if sock is None:
             return
         self._loop.remove_reader(sock.fileno())
@@ -275,6 +280,16 @@ class SocketProbe:
         if not self._linger and sock.family != socket.AF_UNIX and not _peer_closed(sock):
             sockets.reset_on_close(sock)
         sock.close()
+
+
+_ORDERS: dict[type, Callable[[SocketProbe, Any], None]] = {
+    Connect: SocketProbe._connect,
+    Send: SocketProbe._send,
+    WaitUntil: SocketProbe._wait,
+    ConnectData: SocketProbe._connect_data,
+    CloseData: SocketProbe._close_data,
+    Finish: SocketProbe._finish,
+}
 
 
 def _peer_closed(sock: _socket.socket) -> bool:

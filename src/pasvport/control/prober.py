@@ -15,15 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from pasvport.address import Family
+from pasvport.control.features import Census
 from pasvport.control.probe_external import ExternalProbe, Program
 from pasvport.control.probe_socket import SocketProbe, Target
 from pasvport.control.roster import Position, Roster
 from pasvport.health.agent import AgentDialogue, AgentReport
 from pasvport.health.dialogue import ScriptDialogue
-from pasvport.health.event import Patience
+from pasvport.health.event import Connect, Patience
+from pasvport.health.ftp_dialogue import FtpDialogue
 from pasvport.health.result import CheckResult
 from pasvport.health.script import Script, prepare
-from pasvport.model import CheckKind, Config, Proxy, Server
+from pasvport.model import CheckKind, Config, FtpCheck, Proxy, Server
+from pasvport.record import Operation
 
 _SPREAD_FROM = 1000
 """Milliseconds: checks more frequent than this do not dictate how the first ones are spread (HAProxy)."""
@@ -47,7 +51,7 @@ class _Job:
     is_agent: bool
     proxy: Proxy
     server: Server
-    script: Script | None
+    script: Script
     due: float = 0.0
     probe: Probe | None = None
     is_queued: bool = False
@@ -56,15 +60,24 @@ class _Job:
 class Prober:
     """Checks of every backend of `config`. `concurrency` bounds the checks (descriptors, children) at one time, by
     default a quarter of the descriptors this process may have; what is due beyond it waits its turn in order.
-    `chance` gives the jitter of `spread-checks`."""
+    `chance` gives the jitter of `spread-checks`. `on_features` is told the index of a backend and what its running
+    servers' FEAT lists have in common, whenever that changes; only `option ftp-check` with a user finds it out."""
 
     def __init__(
-        self, config: Config, roster: Roster, *, concurrency: int | None = None, chance: random.Random | None = None
+        self,
+        config: Config,
+        roster: Roster,
+        *,
+        concurrency: int | None = None,
+        chance: random.Random | None = None,
+        on_features: Callable[[int, tuple[bytes, ...]], None] = lambda proxy, features: None,
     ) -> None:
         self._config = config
         self._roster = roster
         self._concurrency = _most_at_once() if concurrency is None else concurrency
         self._chance = chance or random.Random()
+        self._on_features = on_features
+        self._censuses: dict[int, Census] = {}
         self._heap: list[tuple[float, int]] = []
         self._jobs = _jobs(config)
         self._health_jobs = {job.position: index for index, job in enumerate(self._jobs) if not job.is_agent}
@@ -182,13 +195,41 @@ class Prober:
         def done(result: CheckResult) -> None:
             self._over(index, lambda: self._roster.check_finished(*job.position, result))
 
-        if job.script is None:
+        kind = job.proxy.check_kind
+        if kind is CheckKind.EXTERNAL:
             program = Program(self._config, job.proxy, job.server, self._roster.sessions(*job.position))
             return ExternalProbe(self._loop, program, _program_patience(job), done)
+        if kind is CheckKind.FTP:
+            return self._ftp_probe(index, job)
         check, settings = job.server.check, self._config.settings
         dialogue = ScriptDialogue(job.script, _patience(job, check.interval), settings.bufsize)
-        target = Target(job.proxy, job.server, check.endpoint, check.port, settings)
-        return SocketProbe(self._loop, dialogue, target, done)
+        return SocketProbe(self._loop, dialogue, self._target(job), done)
+
+    def _ftp_probe(self, index: int, job: _Job) -> Probe:
+        target = self._target(job)
+        wanted = job.proxy.ftp_check or FtpCheck()
+        ipv6 = target.endpoint(Connect()).family is Family.IPV6
+        dialogue = FtpDialogue(wanted, _patience(job, job.server.check.interval), ipv6=ipv6)
+
+        def report(result: CheckResult) -> None:
+            self._roster.check_finished(*job.position, result)
+            self._note_features(job.position, dialogue.features)
+
+        return SocketProbe(self._loop, dialogue, target, lambda result: self._over(index, lambda: report(result)))
+
+    def _target(self, job: _Job) -> Target:
+        check = job.server.check
+        return Target(job.proxy, job.server, check.endpoint, check.port, self._config.settings)
+
+    def _note_features(self, position: Position, features: tuple[bytes, ...] | None) -> None:
+        is_up = self._roster.view(*position).operation is not Operation.STOPPED
+        if is_up and features is None:
+            return
+        census = self._censuses.setdefault(position[0], Census())
+        before = census.common
+        census.note(position, features if is_up else None)
+        if census.common != before:
+            self._on_features(position[0], census.common)
 
     def _agent_probe(self, index: int, job: _Job) -> Probe:
         self._roster.agent_started(*job.position)
@@ -234,20 +275,13 @@ def _jobs(config: Config) -> list[_Job]:
     for proxy in config.proxies:
         if not proxy.is_backend or proxy.disabled:
             continue
-        script = _script(proxy)
+        script = prepare(proxy.check_steps, scripted=proxy.check_kind is CheckKind.TCP_SCRIPT)
         for number, server in enumerate(proxy.servers):
             if server.check.enabled:
                 jobs.append(_Job((proxy.index, number), False, proxy, server, script))
             if server.agent.enabled:
-                jobs.append(_Job((proxy.index, number), True, proxy, server, None))
+                jobs.append(_Job((proxy.index, number), True, proxy, server, script))
     return jobs
-
-
-def _script(proxy: Proxy) -> Script | None:
-    """None for an external check."""
-    if proxy.check_kind is CheckKind.EXTERNAL:
-        return None
-    return prepare(proxy.check_steps, scripted=proxy.check_kind is CheckKind.TCP_SCRIPT)
 
 
 def _patience(job: _Job, interval: int) -> Patience:

@@ -42,7 +42,42 @@ class TimedOut:
     """The last deadline asked for has passed."""
 
 
-Event = Connected | BytesReceived | PeerClosed | Broken | DataSent | TimedOut
+@dataclass(frozen=True, slots=True)
+class DataConnected:
+    """`option ftp-check`: the data connection asked for is established."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataReceived:
+    """So many bytes came over the data connection; nobody keeps them."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataClosed:
+    """The data connection came to its end (end of stream)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataBroken:
+    """The data connection failed, or could not be made; `text` is the operating system's."""
+
+    text: str
+
+
+Event = (
+    Connected
+    | BytesReceived
+    | PeerClosed
+    | Broken
+    | DataSent
+    | TimedOut
+    | DataConnected
+    | DataReceived
+    | DataClosed
+    | DataBroken
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +109,25 @@ class WaitUntil:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectData:
+    """Open a data connection to that port of the address that is checked, whatever address the server named."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseData:
+    """Close the data connection, if there is one; nothing more is heard of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
-    """The check is over: close the connection and report. Nothing follows."""
+    """The check is over: close the connections and report. Nothing follows."""
 
     result: CheckResult
 
 
-Action = Connect | Send | WaitUntil | Finish
+Action = Connect | Send | WaitUntil | ConnectData | CloseData | Finish
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,342 @@
+"""`option ftp-check` as a dialogue: banner, login, FEAT, data connection, transfer, QUIT. No socket and no clock.
+
+Sources: RFC 959 sections 4.2, 5.4 and 6 (replies and their order), RFC 2428 (EPSV), RFC 2389 (FEAT). What each step
+accepts, and what its texts mean: `ftp_steps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pasvport.errors import ProtocolError
+from pasvport.ftp.features import features_of
+from pasvport.ftp.grammar import Reply, ReplyReader
+from pasvport.ftp.lines import Line, LineSplitter
+from pasvport.ftp.passive import parse_227, parse_229
+from pasvport.health.event import (
+    Action,
+    Broken,
+    BytesReceived,
+    CloseData,
+    Connect,
+    ConnectData,
+    Connected,
+    DataBroken,
+    DataClosed,
+    DataConnected,
+    DataReceived,
+    DataSent,
+    Event,
+    Finish,
+    Patience,
+    PeerClosed,
+    Send,
+    TimedOut,
+    WaitUntil,
+)
+from pasvport.health.ftp_steps import LAST_WORD, MOST_CONTROL, MOST_DATA, MOST_LINE, MOST_REPLY, STEPS, FtpStep
+from pasvport.health.result import CheckResult, Status
+from pasvport.model import FtpCheck, FtpCheckAction, FtpCheckMode
+
+_NOT_READY = 421
+_ROOM = 1 << 20
+_LOGGED_IN = (230, 232)
+_BEGUN = (125, 150)
+_COMPLETE = (226, 250)
+_PASSIVE = {
+    FtpCheckMode.NONE: ("PASV", "EPSV"),
+    FtpCheckMode.PASSIVE: ("PASV",),
+    FtpCheckMode.EPSV: ("EPSV",),
+}
+_READERS: dict[str, tuple[int, Callable[[bytes], int]]] = {
+    "PASV": (227, lambda text: parse_227(text).port),
+    "EPSV": (229, parse_229),
+}
+_TYPES = {FtpCheckAction.RETR: "I"}
+_VERBS = {FtpCheckAction.RETR: "RETR"}
+
+
+class FtpDialogue:
+    """One check as `wanted`. Same use as ScriptDialogue: `start()` once, `receive()` per event until a Finish.
+
+    Accepts any event at any time. `ipv6`: the checked address is one, so that only EPSV can be asked. The text of a
+    result never contains the password. `features` are the names that FEAT listed, of those the balancer can carry;
+    None as long as the server was not asked.
+    """
+
+    def __init__(self, wanted: FtpCheck, patience: Patience, *, ipv6: bool = False) -> None:
+        self._wanted = wanted
+        self._patience = patience
+        self._passive = list(("EPSV",) if ipv6 else _PASSIVE[wanted.mode])
+        self._step = FtpStep.CONNECT
+        self._lines = LineSplitter(MOST_LINE)
+        self._replies = ReplyReader(MOST_REPLY)
+        self._parts: tuple[bytes, ...] = ()
+        self._taken = 0
+        self._moved = 0
+        self._data_over = False
+        self._data_fault = ""
+        self._last: Reply | None = None
+        self._verdict: CheckResult | None = None
+        self._aborted = False
+        self._finished = False
+        self.features: tuple[bytes, ...] | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        return self._finished
+
+    @property
+    def room(self) -> int:
+        """Nothing waits here but an unfinished line and reply, both bounded: there always is room."""
+        return _ROOM
+
+    def start(self) -> list[Action]:
+        """Connect, and a deadline."""
+        # Lingering: a reset would be an error in the server's log, every few seconds.
+        return [Connect(linger=True), WaitUntil(self._patience.connect)]
+
+    def receive(self, event: Event) -> list[Action]:
+        """The consequences of one event, in order."""
+        if self._finished or (self._step is FtpStep.CONNECT and not isinstance(event, Connected | Broken | TimedOut)):
+            return []
+        return _EVENTS[type(event)](self, event)
+
+    # --- the control connection -----------------------------------------------------------------------------------
+
+    def _connected(self, _: Connected) -> list[Action]:
+        if self._step is not FtpStep.CONNECT:
+            return []
+        self._step = FtpStep.BANNER
+        return [] if self._patience.reply is None else [WaitUntil(self._patience.reply)]
+
+    def _bytes_received(self, event: BytesReceived) -> list[Action]:
+        self._taken += len(event.data)
+        if self._taken > MOST_CONTROL:
+            return self._junk("too many replies")
+        self._lines.push(event.data)
+        answers = self._lines.answers()
+        actions: list[Action] = [Send(answers)] if answers else []
+        while not self._finished and (line := self._lines.pull()) is not None:
+            actions += self._line(line)
+        return actions
+
+    def _line(self, line: Line) -> list[Action]:
+        try:
+            reply = self._replies.read(line)
+        except ProtocolError as error:
+            return self._junk(str(error))
+        if reply is None:
+            return []
+        self._parts += reply.lines
+        if not reply.complete:
+            return []
+        whole, self._parts = Reply(reply.code, self._parts), ()
+        return self._reply(whole)
+
+    def _reply(self, reply: Reply) -> list[Action]:
+        if self._verdict is not None:
+            # After ABOR, two more replies may come before 221.
+            return [] if self._aborted and reply.code != 221 else self._finish()
+        self._last = reply
+        if reply.code == _NOT_READY:
+            return self._fail(Status.L7STS, "not ready", reply)
+        return _REPLIES[self._step](self, reply)
+
+    def _peer_closed(self, _: PeerClosed) -> list[Action]:
+        return self._finish() if self._verdict is not None else self._fail(Status.L7RSP, "connection closed")
+
+    def _broken(self, event: Broken) -> list[Action]:
+        if self._verdict is not None:
+            return self._finish()
+        return self._fail(Status.L4CON if self._step is FtpStep.CONNECT else Status.SOCKERR, event.text)
+
+    def _timed_out(self, _: TimedOut) -> list[Action]:
+        if self._verdict is not None:
+            return self._finish()
+        if self._step in (FtpStep.CONNECT, FtpStep.DATA):
+            return self._farewell() + self._fail(Status.L4TOUT, "no connection")
+        is_over = self._step is not FtpStep.TRANSFER or self._data_over
+        return self._farewell() + self._fail(Status.L7TOUT, "no answer" if is_over else "no end of data")
+
+    # --- replies, step by step ------------------------------------------------------------------------------------
+
+    def _banner(self, reply: Reply) -> list[Action]:
+        if reply.code == 120:
+            return self._fail(Status.L7STS, "not ready", reply)
+        if reply.code != 220:
+            return self._wrong(reply)
+        return self._ask(FtpStep.USER, "USER", self._wanted.user) if self._wanted.user else self._succeed()
+
+    def _user(self, reply: Reply) -> list[Action]:
+        if reply.code == 331:
+            return self._ask(FtpStep.PASS, "PASS", self._wanted.password)
+        return self._ask(FtpStep.FEAT, "FEAT") if reply.code in _LOGGED_IN else self._wrong(reply)
+
+    def _pass(self, reply: Reply) -> list[Action]:
+        return self._ask(FtpStep.FEAT, "FEAT") if reply.code in (*_LOGGED_IN, 202) else self._wrong(reply)
+
+    def _feat(self, reply: Reply) -> list[Action]:
+        if reply.is_preliminary:
+            return []
+        self.features = tuple(sorted(features_of(reply)))
+        if self._wanted.mode is FtpCheckMode.NONE and self._wanted.action is FtpCheckAction.NONE:
+            return self._succeed()
+        return self._ask(FtpStep.TYPE, "TYPE", _TYPES.get(self._wanted.action, "A"))
+
+    def _type(self, reply: Reply) -> list[Action]:
+        return self._ask(FtpStep.PASSIVE, self._passive[0]) if reply.code == 200 else self._wrong(reply)
+
+    def _passive_reply(self, reply: Reply) -> list[Action]:
+        code, port_of = _READERS[self._passive[0]]
+        if reply.code >= 400 and len(self._passive) > 1:
+            del self._passive[0]
+            return self._ask(FtpStep.PASSIVE, self._passive[0])
+        if reply.code != code:
+            return self._wrong(reply)
+        try:
+            port = port_of(reply.text)
+        except ProtocolError as error:
+            return self._fail(Status.L7RSP, str(error), reply)
+        self._step = FtpStep.DATA
+        return [ConnectData(port)]
+
+    def _begin(self, reply: Reply) -> list[Action]:
+        if reply.code not in (*_BEGUN, *_COMPLETE):
+            return self._wrong(reply)
+        self._step = FtpStep.TRANSFER
+        return self._progress()
+
+    def _transfer(self, reply: Reply) -> list[Action]:
+        if reply.code in (*_BEGUN, *_COMPLETE):
+            return self._progress()
+        return self._wrong(reply)
+
+    # --- the data connection --------------------------------------------------------------------------------------
+
+    def _data_connected(self, _: DataConnected) -> list[Action]:
+        if self._step is not FtpStep.DATA:
+            return []
+        return self._ask(FtpStep.BEGIN, self._verb, self._wanted.path)
+
+    def _data_received(self, event: DataReceived) -> list[Action]:
+        self._moved += event.size
+        return self._progress()
+
+    def _data_closed(self, _: DataClosed) -> list[Action]:
+        self._data_over = True
+        return self._progress()
+
+    def _data_broken(self, event: DataBroken) -> list[Action]:
+        if self._step is FtpStep.DATA:
+            return self._farewell() + self._fail(Status.L4CON, event.text)
+        # The reply that will follow (425, 426, 550) says more than the reset does.
+        self._data_over, self._data_fault = True, self._data_fault or event.text
+        return self._progress()
+
+    def _progress(self) -> list[Action]:
+        """Whether the transfer is over: it needs the end of the data and the reply that completes it."""
+        if self._step is not FtpStep.TRANSFER or self._last is None:
+            return []
+        if self._moved > MOST_DATA:
+            self._aborted = True
+            return [CloseData(), *self._succeed("ABOR\r\nQUIT\r\n")]
+        if not self._data_over or self._last.code not in _COMPLETE:
+            return []
+        if self._data_fault:
+            return self._farewell() + self._fail(Status.SOCKERR, self._data_fault)
+        return self._succeed()
+
+    # --- going on and ending --------------------------------------------------------------------------------------
+
+    @property
+    def _verb(self) -> str:
+        return _VERBS.get(self._wanted.action, "LIST")
+
+    def _ask(self, step: FtpStep, verb: str, argument: str = "") -> list[Action]:
+        self._step = step
+        line = f"{verb} {argument}" if argument or step is FtpStep.PASS else verb
+        # A line end inside an argument would be a second command.
+        data = line.encode("utf-8", "surrogateescape").translate(None, b"\r\n\0")
+        return [Send(data + b"\r\n")]
+
+    def _succeed(self, farewell: str = "QUIT\r\n") -> list[Action]:
+        code = self._last.code if self._last is not None else 0
+        return self._part(CheckResult(Status.L7OK, "(ftp-check)", code), farewell)
+
+    def _wrong(self, reply: Reply) -> list[Action]:
+        """A reply that ends the check: we still leave as the protocol wants it."""
+        what = "refused" if reply.code >= 400 else "unexpected reply"
+        verdict = CheckResult(Status.L7STS, self._text(what, reply), reply.code)
+        if self._step is FtpStep.BANNER:
+            self._verdict = verdict
+            return self._finish()
+        return [CloseData(), *self._part(verdict, "QUIT\r\n")]
+
+    def _part(self, verdict: CheckResult, farewell: str) -> list[Action]:
+        self._verdict = verdict
+        self._step = FtpStep.QUIT
+        patience = self._patience.connect if self._patience.reply is None else self._patience.reply
+        return [Send(farewell.encode("ascii")), WaitUntil(min(patience, LAST_WORD))]
+
+    def _junk(self, what: str) -> list[Action]:
+        return self._finish() if self._verdict is not None else self._fail(Status.L7RSP, what)
+
+    def _farewell(self) -> list[Action]:
+        """QUIT without waiting for its reply, where the server has greeted."""
+        return [Send(b"QUIT\r\n")] if self._step > FtpStep.BANNER else []
+
+    def _fail(self, status: Status, what: str, reply: Reply | None = None) -> list[Action]:
+        code = reply.code if reply is not None and status is Status.L7STS else 0
+        self._verdict = CheckResult(status, self._text(what, reply), code)
+        return self._finish()
+
+    def _finish(self) -> list[Action]:
+        self._finished = True
+        return [Finish(self._verdict or CheckResult(Status.L7RSP))]
+
+    def _text(self, what: str, reply: Reply | None) -> str:
+        text = f"ftp-check: {what} at step {self._step} ({self._name})"
+        return text if reply is None else f"{text}: {self._shown(reply)}"
+
+    @property
+    def _name(self) -> str:
+        if self._step is FtpStep.PASSIVE:
+            return self._passive[0]
+        return self._verb if self._step is FtpStep.BEGIN else STEPS[self._step].name
+
+    def _shown(self, reply: Reply) -> str:
+        """The last line, without the password: some servers repeat what they were sent."""
+        text = reply.text.decode("latin-1")
+        secret = self._wanted.password.encode("utf-8", "surrogateescape").decode("latin-1")
+        return f"{reply.code} {text.replace(secret, '***') if secret else text}"
+
+
+def _ignore(_: FtpDialogue, __: DataSent) -> list[Action]:
+    return []
+
+
+_EVENTS: dict[type, Callable[[FtpDialogue, Any], list[Action]]] = {
+    Connected: FtpDialogue._connected,
+    BytesReceived: FtpDialogue._bytes_received,
+    PeerClosed: FtpDialogue._peer_closed,
+    Broken: FtpDialogue._broken,
+    DataSent: _ignore,
+    TimedOut: FtpDialogue._timed_out,
+    DataConnected: FtpDialogue._data_connected,
+    DataReceived: FtpDialogue._data_received,
+    DataClosed: FtpDialogue._data_closed,
+    DataBroken: FtpDialogue._data_broken,
+}
+_REPLIES: dict[FtpStep, Callable[[FtpDialogue, Reply], list[Action]]] = {
+    FtpStep.BANNER: FtpDialogue._banner,
+    FtpStep.USER: FtpDialogue._user,
+    FtpStep.PASS: FtpDialogue._pass,
+    FtpStep.FEAT: FtpDialogue._feat,
+    FtpStep.TYPE: FtpDialogue._type,
+    FtpStep.PASSIVE: FtpDialogue._passive_reply,
+    FtpStep.DATA: FtpDialogue._wrong,
+    FtpStep.BEGIN: FtpDialogue._begin,
+    FtpStep.TRANSFER: FtpDialogue._transfer,
+}

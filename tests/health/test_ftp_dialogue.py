@@ -1,0 +1,391 @@
+"""`option ftp-check` without a network: playbooks, every refusal at every step, every cut, junk."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pasvport.health.event import (
+    Action,
+    Broken,
+    BytesReceived,
+    CloseData,
+    Connect,
+    ConnectData,
+    Connected,
+    DataBroken,
+    DataClosed,
+    DataConnected,
+    DataReceived,
+    DataSent,
+    Event,
+    Finish,
+    Patience,
+    PeerClosed,
+    Send,
+    TimedOut,
+    WaitUntil,
+)
+from pasvport.health.ftp_dialogue import FtpDialogue
+from pasvport.health.ftp_steps import LAST_WORD, MOST_CONTROL, MOST_DATA, rendered_page
+from pasvport.health.result import CheckResult, Outcome, Status
+from pasvport.model import FtpCheck, FtpCheckAction, FtpCheckMode
+
+PAGE = Path(__file__).parents[2] / "docs" / "ftp-check.md"
+BANNER_ONLY = FtpCheck()
+LOGIN = FtpCheck("probe", "plough")
+LIST = FtpCheck("probe", "plough", FtpCheckMode.PASSIVE, FtpCheckAction.LIST)
+RETR = FtpCheck("probe", "plough", FtpCheckMode.EPSV, FtpCheckAction.RETR, "a file.txt")
+EITHER = FtpCheck("probe", "plough", FtpCheckMode.NONE, FtpCheckAction.LIST, "/pub")
+WHOLE = [
+    Connected(),
+    b"220-Welcome\r\n230 inside\r\n220 ready\r\n",
+    b"331 Password, please\r\n",
+    b"230 in\r\n",
+    b"211-Features:\r\n PASV\r\n SIZE\r\n MLST type*;size*;\r\n XCRC\r\n211 End\r\n",
+    b"200 TYPE A\r\n",
+    b"227 Entering Passive Mode (10,9,9,9,195,80).\r\n",
+    DataConnected(),
+    b"150 Here it comes\r\n",
+    DataReceived(100),
+    DataClosed(),
+    b"226 Done\r\n",
+    b"221 Bye\r\n",
+]
+SENT = [b"USER probe", b"PASS plough", b"FEAT", b"TYPE A", b"PASV", b"LIST", b"QUIT"]
+
+
+def play(talk: FtpDialogue, *events: Event | bytes) -> list[Action]:
+    """Every action, in order; sends are confirmed at once."""
+    done = list(talk.start())
+    queue = list(events)
+    while queue:
+        event = queue.pop(0)
+        actions = talk.receive(BytesReceived(event) if isinstance(event, bytes) else event)
+        done += actions
+        if any(isinstance(action, Send) for action in actions):
+            queue.insert(0, DataSent())
+    return done
+
+
+def talk(wanted: FtpCheck = LIST, *, ipv6: bool = False) -> FtpDialogue:
+    return FtpDialogue(wanted, Patience(2000), ipv6=ipv6)
+
+
+def verdict(wanted: FtpCheck, *events: Event | bytes, ipv6: bool = False) -> CheckResult | None:
+    last = play(talk(wanted, ipv6=ipv6), *events)[-1]
+    return last.result if isinstance(last, Finish) else None
+
+
+def sent(actions: list[Action]) -> list[bytes]:
+    return b"".join(action.data for action in actions if isinstance(action, Send)).split(b"\r\n")[:-1]
+
+
+# --- what goes well -----------------------------------------------------------------------------------------------
+
+
+def test_without_a_user_the_banner_is_enough() -> None:
+    assert play(talk(BANNER_ONLY), Connected(), b"220 ready\r\n", b"221 bye\r\n") == [
+        Connect(linger=True),
+        WaitUntil(2000),
+        Send(b"QUIT\r\n"),
+        WaitUntil(LAST_WORD),
+        Finish(CheckResult(Status.L7OK, "(ftp-check)", 220)),
+    ]
+
+
+def test_a_login_is_followed_by_feat_and_quit() -> None:
+    actions = play(talk(LOGIN), *WHOLE[:5], b"221 bye\r\n")
+    assert sent(actions) == [b"USER probe", b"PASS plough", b"FEAT", b"QUIT"]
+    assert actions[-1] == Finish(CheckResult(Status.L7OK, "(ftp-check)", 211))
+
+
+def test_a_listing_goes_through_every_step() -> None:
+    check = talk()
+    actions = play(check, *WHOLE)
+    assert sent(actions) == SENT
+    assert ConnectData(50000) in actions
+    assert actions[-1] == Finish(CheckResult(Status.L7OK, "(ftp-check)", 226))
+    assert check.is_finished
+    assert check.features == (b"MLST", b"PASV", b"SIZE")
+
+
+def test_a_file_is_retrieved_over_epsv() -> None:
+    events = list(WHOLE)
+    events[6] = b"229 Extended (|||50001|)\r\n"
+    actions = play(talk(RETR), *events)
+    assert sent(actions) == [b"USER probe", b"PASS plough", b"FEAT", b"TYPE I", b"EPSV", b"RETR a file.txt", b"QUIT"]
+    assert ConnectData(50001) in actions
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ipv6", "asked"),
+    [
+        (EITHER, False, [b"PASV", b"EPSV"]),
+        (EITHER, True, [b"EPSV"]),
+        (LIST, False, [b"PASV"]),
+        (LIST, True, [b"EPSV"]),
+        (RETR, False, [b"EPSV"]),
+        (FtpCheck("probe", "plough", FtpCheckMode.PASSIVE), False, [b"PASV"]),
+    ],
+)
+def test_how_the_data_port_is_asked_for(wanted: FtpCheck, ipv6: bool, asked: list[bytes]) -> None:
+    refusals = [b"502 no\r\n"] * len(asked)
+    actions = play(talk(wanted, ipv6=ipv6), *WHOLE[:6], *refusals, b"221 Bye\r\n")
+    assert [line for line in sent(actions) if line in (b"PASV", b"EPSV")] == asked
+    last = actions[-1]
+    assert isinstance(last, Finish)
+    assert last.result.text == f"ftp-check: refused at step 6 ({asked[-1].decode()}): 502 no"
+
+
+def test_epsv_takes_over_where_pasv_is_refused() -> None:
+    actions = play(talk(EITHER), *WHOLE[:6], b"502 no\r\n", b"229 (|||7000|)\r\n", *WHOLE[7:])
+    assert ConnectData(7000) in actions
+    assert sent(actions)[-2:] == [b"LIST /pub", b"QUIT"]
+    assert actions[-1] == Finish(CheckResult(Status.L7OK, "(ftp-check)", 226))
+
+
+@pytest.mark.parametrize(
+    ("position", "reply"),
+    [
+        (2, b"230 no password needed\r\n"),
+        (3, b"202 superfluous\r\n"),
+        (4, b"502 no FEAT\r\n"),
+        (4, b"211 none\r\n"),
+        (8, b"125 already open\r\n"),
+        (11, b"250 done\r\n"),
+    ],
+)
+def test_other_replies_that_pass(position: int, reply: bytes) -> None:
+    events = list(WHOLE)
+    events[position] = reply
+    if position == 2:
+        del events[3]
+    result = verdict(LIST, *events)
+    assert result is not None
+    assert result.status is Status.L7OK
+
+
+@pytest.mark.parametrize("order", [[9, 10, 11], [11, 9, 10], [9, 11, 10]])
+def test_the_end_of_the_data_and_its_reply_come_in_any_order(order: list[int]) -> None:
+    moving = [WHOLE[number] for number in order]
+    assert verdict(LIST, *WHOLE[:9], *moving[:2]) is None
+    assert verdict(LIST, *WHOLE[:9], *moving, b"221 Bye\r\n") == CheckResult(Status.L7OK, "(ftp-check)", 226)
+
+
+def test_an_empty_listing_may_be_answered_at_once() -> None:
+    assert verdict(LIST, *WHOLE[:8], DataClosed(), b"226 nothing\r\n", b"221\r\n") is not None
+
+
+@pytest.mark.parametrize("end", [TimedOut(), PeerClosed(), Broken("Connection reset by peer"), b"rubbish\r\n"])
+def test_a_lost_farewell_fails_nothing(end: Event | bytes) -> None:
+    assert verdict(LIST, *WHOLE[:-1], end) == CheckResult(Status.L7OK, "(ftp-check)", 226)
+
+
+def test_a_large_file_is_ended_politely() -> None:
+    events = [*WHOLE[:9], DataReceived(MOST_DATA), DataReceived(1)]
+    actions = play(talk(), *events)
+    assert actions[-3:] == [CloseData(), Send(b"ABOR\r\nQUIT\r\n"), WaitUntil(LAST_WORD)]
+    farewell = b"426 cut\r\n226 aborted\r\n221 bye\r\n"
+    assert verdict(LIST, *events, farewell) == CheckResult(Status.L7OK, "(ftp-check)", 150)
+
+
+def test_the_deadline_is_the_one_of_tcp_check() -> None:
+    check = FtpDialogue(LIST, Patience(100, 700))
+    waits = [action.milliseconds for action in play(check, *WHOLE) if isinstance(action, WaitUntil)]
+    assert waits == [100, 700, 700]
+
+
+def test_telnet_options_are_refused() -> None:
+    assert Send(b"\xff\xfe\x01") in play(talk(BANNER_ONLY), Connected(), b"\xff\xfb\x01220 hi\r\n")
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------------
+
+STEPS = [(1, "banner"), (2, "USER"), (3, "PASS"), (4, "FEAT"), (5, "TYPE"), (6, "PASV"), (8, "LIST"), (9, "transfer")]
+PLACES = [1, 2, 3, 4, 5, 6, 8, 11]
+"""The replies in WHOLE that answer those steps."""
+ASKED = list(zip(STEPS, PLACES, strict=True))
+
+
+def failed(events: list[Event | bytes], *more: Event | bytes) -> CheckResult:
+    result = verdict(LIST, *events, *more, b"221 bye\r\n")
+    assert result is not None
+    assert result.outcome is Outcome.FAILED
+    return result
+
+
+@pytest.mark.parametrize(("step", "place"), ASKED)
+@pytest.mark.parametrize(
+    ("reply", "word"),
+    [
+        (b"450-Sorry\r\n450 later\r\n", "refused"),
+        (b"530 Login incorrect.\r\n", "refused"),
+        (b"550 No such thing\r\n", "refused"),
+        (b"332 Need account\r\n", "unexpected reply"),
+        (b"421 Too many users\r\n", "not ready"),
+        (b"299 what?\r\n", "unexpected reply"),
+    ],
+)
+def test_every_refusal_at_every_step(step: tuple[int, str], place: int, reply: bytes, word: str) -> None:
+    if step[1] == "FEAT" and word != "not ready":
+        return  # a server may have no features
+    result = failed(WHOLE[:place], reply)
+    number, name = step
+    line = reply.decode().splitlines()[-1]
+    assert result == CheckResult(Status.L7STS, f"ftp-check: {word} at step {number} ({name}): {line}", int(reply[:3]))
+
+
+def test_a_server_that_will_be_ready_later_is_not_ready() -> None:
+    text = "ftp-check: not ready at step 1 (banner): 120 in 5 minutes"
+    assert failed(WHOLE[:1], b"120 in 5 minutes\r\n") == CheckResult(Status.L7STS, text, 120)
+
+
+@pytest.mark.parametrize(("step", "place"), ASKED)
+@pytest.mark.parametrize(
+    ("event", "status", "words"),
+    [
+        (TimedOut(), Status.L7TOUT, "no answer"),
+        (PeerClosed(), Status.L7RSP, "connection closed"),
+        (Broken("Connection reset by peer"), Status.SOCKERR, "Connection reset by peer"),
+        (b"SSH-2.0-OpenSSH\r\n", Status.L7RSP, "not a reply"),
+        (b"2" * 10_000 + b"\r\n", Status.L7RSP, "line too long in a reply"),
+        (b"220-\r\n" + b"x\r\n" * 30_000, Status.L7RSP, "reply too long"),
+    ],
+)
+def test_every_accident_at_every_step(
+    step: tuple[int, str], place: int, event: Event | bytes, status: Status, words: str
+) -> None:
+    number, name = step
+    assert failed(WHOLE[:place], event) == CheckResult(status, f"ftp-check: {words} at step {number} ({name})")
+
+
+def test_the_connection_itself() -> None:
+    assert failed([], Broken("Connection refused")) == CheckResult(
+        Status.L4CON, "ftp-check: Connection refused at step 0 (connect)"
+    )
+    assert failed([], TimedOut()) == CheckResult(Status.L4TOUT, "ftp-check: no connection at step 0 (connect)")
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "words"),
+    [
+        (DataBroken("Connection refused"), Status.L4CON, "Connection refused at step 7 (data connection)"),
+        (TimedOut(), Status.L4TOUT, "no connection at step 7 (data connection)"),
+        (b"425 no\r\n", Status.L7STS, "refused at step 7 (data connection): 425 no"),
+    ],
+)
+def test_the_data_connection(event: Event | bytes, status: Status, words: str) -> None:
+    result = failed(WHOLE[:7], event)
+    assert (result.status, result.text) == (status, f"ftp-check: {words}")
+
+
+def test_data_without_an_end() -> None:
+    assert failed(WHOLE[:10], b"226 done\r\n", TimedOut()).text == "ftp-check: no end of data at step 9 (transfer)"
+    assert failed(WHOLE[:11], TimedOut()).text == "ftp-check: no answer at step 9 (transfer)"
+
+
+def test_a_reset_in_mid_transfer_waits_for_the_servers_own_word() -> None:
+    reset = DataBroken("Connection reset by peer")
+    assert failed(WHOLE[:10], reset, b"426 cut\r\n").text == "ftp-check: refused at step 9 (transfer): 426 cut"
+    lie = failed(WHOLE[:10], reset, b"226 fine\r\n")
+    assert (lie.status, lie.text) == (Status.SOCKERR, "ftp-check: Connection reset by peer at step 9 (transfer)")
+
+
+@pytest.mark.parametrize(
+    ("reply", "wanted", "text"),
+    [
+        (b"227 no numbers", LIST, "no address in the reply to PASV at step 6 (PASV): 227 no numbers"),
+        (b"227 (1,2,3,4,0,0)", LIST, "no address in the reply to PASV at step 6 (PASV): 227 (1,2,3,4,0,0)"),
+        (b"229 (|||70000|)", RETR, "no port in the reply to EPSV at step 6 (EPSV): 229 (|||70000|)"),
+    ],
+)
+def test_a_passive_reply_without_a_port(reply: bytes, wanted: FtpCheck, text: str) -> None:
+    result = verdict(wanted, *WHOLE[:6], reply + b"\r\n")
+    assert result == CheckResult(Status.L7RSP, f"ftp-check: {text}")
+
+
+def test_a_refused_check_leaves_with_quit() -> None:
+    actions = play(talk(), *WHOLE[:3], b"530 no\r\n")
+    assert actions[-2:] == [Send(b"QUIT\r\n"), WaitUntil(LAST_WORD)]
+
+
+def test_the_password_is_in_no_text() -> None:
+    result = failed(WHOLE[:3], b"530 plough is wrong, plough!\r\n")
+    assert result.text == "ftp-check: refused at step 3 (PASS): 530 *** is wrong, ***!"
+
+
+def test_an_argument_cannot_smuggle_a_command() -> None:
+    evil = FtpCheck("probe\r\nDELE x", "y\nSITE z", FtpCheckMode.EPSV, FtpCheckAction.RETR, "f\r\nDELE f")
+    events = list(WHOLE)
+    events[6] = b"229 (|||50001|)\r\n"
+    lines = sent(play(talk(evil), *events))
+    assert [line.split()[0] for line in lines] == [b"USER", b"PASS", b"FEAT", b"TYPE", b"EPSV", b"RETR", b"QUIT"]
+
+
+# --- any cut, any junk --------------------------------------------------------------------------------------------
+
+
+def cut(events: list[Event | bytes], size: int) -> list[Event | bytes]:
+    pieces: list[Event | bytes] = []
+    for event in events:
+        if isinstance(event, bytes):
+            pieces += [event[at : at + size] for at in range(0, len(event), size)]
+        else:
+            pieces.append(event)
+    return pieces
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_replies_may_be_cut_anywhere(size: int) -> None:
+    assert play(talk(), *cut(WHOLE, size)) == play(talk(), *WHOLE)
+
+
+def test_an_endless_talker_is_stopped() -> None:
+    check = talk()
+    actions = play(check, Connected(), *[b"220-\r\n", *[b"x" * 1000 + b"\r\n"] * 300])
+    assert isinstance(actions[-1], Finish)
+    check = talk(LIST)
+    chatter = b"150 still coming\r\n" * 100
+    actions = play(check, *WHOLE[:9], *[chatter] * (MOST_CONTROL // len(chatter) + 1))
+    assert actions[-1] == Finish(CheckResult(Status.L7RSP, "ftp-check: too many replies at step 9 (transfer)"))
+
+
+SAYS = st.sampled_from([event for event in WHOLE if isinstance(event, bytes)])
+HAPPENS: st.SearchStrategy[Event | bytes] = st.one_of(
+    SAYS,
+    st.binary(min_size=1, max_size=40),
+    st.integers(0, 999).map(lambda code: b"%03d x\r\n" % code),
+    st.sampled_from(
+        [Connected(), DataSent(), DataConnected(), DataClosed(), DataReceived(1 << 20), DataBroken("y"), PeerClosed()]
+    ),
+    st.sampled_from([Broken("x"), TimedOut()]),
+)
+
+
+@given(
+    st.sampled_from([BANNER_ONLY, LOGIN, LIST, RETR, EITHER]),
+    st.booleans(),
+    st.integers(0, len(WHOLE)),
+    st.lists(HAPPENS, max_size=12),
+)
+def test_whatever_happens_there_is_one_result(
+    wanted: FtpCheck, ipv6: bool, sound: int, then: list[Event | bytes]
+) -> None:
+    check = talk(wanted, ipv6=ipv6)
+    actions = play(check, *WHOLE[:sound], *then, TimedOut(), TimedOut())
+    ends = [action for action in actions if isinstance(action, Finish)]
+    assert len(ends) == 1
+    assert actions[-1] == ends[0]
+    assert check.is_finished
+    result = ends[0].result
+    assert result.outcome in (Outcome.PASSED, Outcome.FAILED)
+    assert re.fullmatch(r"\(ftp-check\)|ftp-check: .+ at step \d+ \(.+\)(: .*)?", result.text, re.DOTALL)
+
+
+def test_the_page_says_what_the_table_says() -> None:
+    assert PAGE.read_text() == rendered_page(), "python -m pasvport.health.ftp_steps docs/ftp-check.md"
