@@ -247,6 +247,9 @@ BACKEND_COUNTERS = (
     *FTP_COUNTERS,
 )
 SERVER_COUNTERS = BACKEND_COUNTERS
+TIME_SAMPLES = 512
+"""Sessions over which the averages of the statistics go (HAProxy's number): `queue_time`, `connect_time` and
+`total_time` are the sums of that many, of a worker's last ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,14 @@ class Figures:
         return self.server(proxy, server, "scur"), self.server(proxy, server, "qcur"), unassigned
 
     def _of(self, block: Block | None, name: str) -> int:
-        return 0 if block is None else self._tally.total(block, name)
+        if block is None:
+            return 0
+        if name.endswith("max") or name == "lastsess":
+            return self._tally.largest(block, name)
+        return self._tally.total(block, name)
+
+    def listener(self, proxy: int, bind: int, name: str) -> int:
+        return self._of(self._tally.layout.listener.get((proxy, bind)), name)
 
 
 def dump(config: Config, roster: Roster, figures: Figures) -> Iterator[tuple[Proxy | None, str]]:

@@ -253,4 +253,4 @@ def _up_text(standing: Standing, reference: Standing) -> str:
         return "NOLB" + suffix
     if standing.is_draining:
         return "DRAIN (agent)" if reference.agent is not None else "DRAIN" + suffix
-    return "no check" if health is None else "UP" + suffix
+    return "no check" if health is None or not reference.check_enabled else "UP" + suffix

@@ -7,10 +7,14 @@ import os
 from collections.abc import Sequence
 
 from pasvport.model import Config
-from pasvport.record import Block, CounterLayout
+from pasvport.record import TIME_SAMPLES, Block, CounterLayout
 
 _OF_THE_MOMENT = frozenset({"cur", "scur", "qcur", "pipes_used", "pipes_free", "ftp_xfer_cur", "ftp_lease_cur"})
 """Counters that say how many there are now; everything else counts what was, and outlives a worker."""
+_LARGEST = frozenset({"lastsess"})
+"""Moments: the latest over the workers counts, not the sum. What ends in `max` is of this kind too."""
+_SLIDING = frozenset({"queue_time", "connect_time", "total_time"})
+"""Sums over the last sessions: they forget by themselves."""
 
 
 class Tally:
@@ -23,10 +27,50 @@ class Tally:
         os.ftruncate(self.descriptor, self.layout.size(workers))
         self._mapping = mmap.mmap(self.descriptor, self.layout.size(workers))
         self._cells = memoryview(self._mapping).cast("q")
+        self._base: dict[int, int] = {}
 
     def total(self, block: Block, name: str) -> int:
-        """Sum of a counter over all workers."""
-        return sum(self._cells[block.slot(name) :: self.layout.width])
+        """Sum of a counter over all workers, since `clear` if that was asked for."""
+        slot = block.slot(name)
+        return self.total_at(slot) - self._base.get(slot, 0)
+
+    def total_at(self, slot: int) -> int:
+        """Sum over all workers of a slot of the layout, whatever was cleared."""
+        return sum(self._cells[slot :: self.layout.width])
+
+    def largest(self, block: Block, name: str) -> int:
+        """Largest value of a maximum, or of a moment, over all workers."""
+        return max(self._cells[block.slot(name) :: self.layout.width])
+
+    def average(self, block: Block, name: str) -> int:
+        """Milliseconds on average over the last sessions of every worker, rounded up as HAProxy rounds them."""
+        sessions = sum(min(count, TIME_SAMPLES) for count in self._cells[block.slot("stot") :: self.layout.width])
+        return -(-self.total_at(block.slot(name)) // sessions) if sessions else 0
+
+    def clear(self, *, everything: bool) -> None:
+        """Forget the maxima, or everything that was counted so far.
+
+        A worker may be counting at this very moment, so its counters are left alone and their sum is remembered as
+        the new zero; maxima are overwritten, and a worker that knows better says so with its next session.
+        """
+        for block in self._blocks():
+            for name in block.names:
+                if name.endswith("max") or (everything and name in _LARGEST):
+                    self._overwrite(block.slot(name))
+                elif everything and _is_cumulative(name):
+                    self._base[block.slot(name)] = self.total_at(block.slot(name))
+
+    def carry(self, block: Block, name: str, value: int) -> None:
+        """Let a counter go on from `value` (what the same object had counted under an earlier configuration)."""
+        slot = block.slot(name)
+        if name.endswith("max") or name in _LARGEST:
+            self._cells[slot] = max(self._cells[slot], value)
+        elif _is_cumulative(name):
+            self._base[slot] = self._base.get(slot, 0) - value
+
+    def _overwrite(self, slot: int) -> None:
+        for place in range(slot, len(self._cells), self.layout.width):
+            self._cells[place] = 0
 
     def column(self, worker: int) -> Sequence[int]:
         """A worker's own counters, live; indices are those of the layout. Let go of it soon: it pins the mapping."""
@@ -51,3 +95,7 @@ class Tally:
         self._cells.release()
         self._mapping.close()
         os.close(self.descriptor)
+
+
+def _is_cumulative(name: str) -> bool:
+    return name not in _OF_THE_MOMENT and name not in _SLIDING and "_rate_" not in name

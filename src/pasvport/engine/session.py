@@ -8,7 +8,7 @@ from pasvport.engine.counters import BackendCells, FrontendCells, ListenerCells
 from pasvport.engine.dialer import local_address, server_port
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.seeker import ESTABLISHED, OVER
-from pasvport.record import NO_SERVER, Culprit, SessionRecord, Stage
+from pasvport.record import NO_SERVER, TIME_SAMPLES, Culprit, SessionRecord, Stage
 
 
 class Session(Connector):
@@ -129,16 +129,19 @@ class Session(Connector):
         for owner in self._behind():
             if cells[owner.lastsess] != today:
                 cells[owner.lastsess] = today
-            if waited:
-                self._add_time(owner.queue_time, owner.queue_time_max, waited)
-            if connecting:
-                self._add_time(owner.connect_time, owner.connect_time_max, connecting)
-            if total:
-                self._add_time(owner.total_time, owner.total_time_max, total)
+            is_sliding = cells[owner.stot] > TIME_SAMPLES
+            if waited or cells[owner.queue_time]:
+                self._add_time(owner.queue_time, owner.queue_time_max, waited, is_sliding)
+            if connecting or cells[owner.connect_time]:
+                self._add_time(owner.connect_time, owner.connect_time_max, connecting, is_sliding)
+            if total or cells[owner.total_time]:
+                self._add_time(owner.total_time, owner.total_time_max, total, is_sliding)
 
-    def _add_time(self, sum_cell: int, maximum_cell: int, milliseconds: int) -> None:
+    def _add_time(self, sum_cell: int, maximum_cell: int, milliseconds: int, is_sliding: bool) -> None:
+        """The sum is that of the last TIME_SAMPLES sessions: each one more takes an average one away."""
         cells = self.plant.cells
-        cells[sum_cell] += milliseconds
+        before = cells[sum_cell]
+        cells[sum_cell] = before + milliseconds + (-before // TIME_SAMPLES if is_sliding else 0)
         if milliseconds > cells[maximum_cell]:
             cells[maximum_cell] = milliseconds
 

@@ -1,0 +1,33 @@
+"""What operators have changed about frontends and about the process as a whole, beside what the configuration says.
+
+The truth that statistics show and workers are told; `control.api` gives the orders.
+"""
+
+from __future__ import annotations
+
+from pasvport.model import Config, Proxy
+
+
+class Doors:
+    """Limits in force, and which frontends were closed. Frontends are named by their index."""
+
+    def __init__(self, config: Config) -> None:
+        settings = config.settings
+        self.hard_maxconn = settings.maxconn
+        """What `set maxconn global` may not exceed."""
+        self.maxconn = settings.maxconn
+        self.connection_rate = settings.maxconnrate
+        self.session_rate = settings.maxsessrate
+        self.disabled: set[int] = set()
+        self.shut_down: set[int] = set()
+        self._frontends = {
+            proxy.index: proxy.maxconn or settings.maxconn for proxy in config.proxies if proxy.is_frontend
+        }
+
+    def maxconn_of(self, frontend: Proxy) -> int:
+        """The limit in force of a frontend."""
+        return self._frontends[frontend.index]
+
+    def set_maxconn_of(self, frontend: Proxy, value: int) -> None:
+        """Another limit for a frontend; 0 stands for the process's own."""
+        self._frontends[frontend.index] = value or self.maxconn
