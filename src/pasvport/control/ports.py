@@ -21,7 +21,7 @@ from pathlib import Path
 from pasvport import sockets, steering
 from pasvport.address import Endpoint, Family
 from pasvport.errors import ResourceError
-from pasvport.model import Bind, Config, Proxy
+from pasvport.model import Bind, Config, Mode, Proxy
 from pasvport.sk_lookup import PortRanges, Steered
 from pasvport.wire import Listener
 
@@ -38,6 +38,7 @@ class Group:
     """The sockets of one port of one bind, in worker order; a single one is shared by all workers.
 
     `port` is 0 for a whole range behind its lowest port: workers ask each connection which one was dialled.
+    `is_web`: in `mode http`; no worker sees it, the supervisor serves it (`control.web`) with its single member.
     """
 
     proxy: int
@@ -45,6 +46,7 @@ class Group:
     port: int
     members: list[socket.socket]
     backlog: int = 0
+    is_web: bool = False
 
     def member(self, worker: int) -> socket.socket:
         return self.members[worker % len(self.members)]
@@ -69,11 +71,12 @@ class Ports:
             if opening.ranged and not ports._has_range_free(config, opening, taken):
                 continue
             try:
-                members = ports._group(config, opening, workers)
+                members = ports._group(config, opening, 1 if opening.is_web else workers)
             except ResourceError as error:
                 ports.complaints.append(opening.complaint(str(error)))
                 continue
-            ports.groups.append(Group(opening.proxy.index, opening.number, opening.told_port, members))
+            group = Group(opening.proxy.index, opening.number, opening.told_port, members, is_web=opening.is_web)
+            ports.groups.append(group)
             if opening.ranged:
                 steered.append(Steered(_literal(opening.bind), opening.bind.ports, members[0]))
         if steered and not ports.complaints:
@@ -122,7 +125,9 @@ class Ports:
     def listeners(self, worker: int) -> tuple[Listener, ...]:
         """What a worker is told; the descriptors are those of this process, and inherited under the same numbers."""
         return tuple(
-            Listener(group.proxy, group.bind, group.port, group.member(worker).fileno()) for group in self.groups
+            Listener(group.proxy, group.bind, group.port, group.member(worker).fileno())
+            for group in self.groups
+            if not group.is_web
         )
 
     def close(self) -> None:
@@ -221,6 +226,10 @@ class Opening:
     ranged: bool = False
 
     @property
+    def is_web(self) -> bool:
+        return self.proxy.mode is Mode.HTTP
+
+    @property
     def told_port(self) -> int:
         """What workers are told: 0 for a range."""
         return 0 if self.ranged else self.port
@@ -237,7 +246,7 @@ def openings(config: Config) -> Iterator[Opening]:
         if proxy.disabled or not proxy.is_frontend:
             continue
         for number, bind in enumerate(proxy.binds):
-            if config.settings.port_range == SK_LOOKUP and _can_be_steered(config, bind):
+            if config.settings.port_range == SK_LOOKUP and _can_be_steered(config, proxy, bind):
                 yield Opening(proxy, number, bind, bind.ports.low, ranged=True)
                 continue
             for port in range(bind.ports.low, bind.ports.high + 1):
@@ -248,7 +257,7 @@ def settle_port_range(config: Config, remark: Callable[[str], None]) -> Config:
     """Decide `tune.port-range auto`: the program for large ranges where the kernel takes it, else a socket a port."""
     if config.settings.port_range != "auto":
         return config
-    ranges = [bind for proxy in config.proxies for bind in proxy.binds if _can_be_steered(config, bind)]
+    ranges = [bind for proxy in config.proxies for bind in proxy.binds if _can_be_steered(config, proxy, bind)]
     decided = "bind"
     if any(len(bind.ports) >= WORTH_A_PROGRAM for bind in ranges):
         try:
@@ -260,7 +269,9 @@ def settle_port_range(config: Config, remark: Callable[[str], None]) -> Config:
     return replace(config, settings=replace(config.settings, port_range=decided))
 
 
-def _can_be_steered(config: Config, bind: Bind) -> bool:
+def _can_be_steered(config: Config, proxy: Proxy, bind: Bind) -> bool:
+    if proxy.mode is Mode.HTTP:
+        return False
     plain = bind.endpoint.family in (Family.IPV4, Family.IPV6) and bind.interface is None and not bind.transparent
     # A dual-stack socket would need the program twice, and a shared one has no group to be a member of.
     return plain and len(bind.ports) > 1 and not bind.v4v6 and not config.settings.noreuseport
