@@ -16,8 +16,9 @@ from pasvport import slots, sockets
 from pasvport.control import report, statement
 from pasvport.control.console import Console
 from pasvport.control.crew import Crew
-from pasvport.control.features import Features
 from pasvport.control.doors import Doors
+from pasvport.control.features import Features
+from pasvport.control.idleness import Idleness
 from pasvport.control.journal import Journal
 from pasvport.control.ports import Ports, capability
 from pasvport.control.prober import Prober
@@ -94,6 +95,7 @@ class Generation:
         self.features = Features(config)
         self.prober = Prober(config, self.roster, on_features=self._features_checked)
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
+        self.idleness = Idleness(lambda: self.crew.pids)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
