@@ -138,6 +138,11 @@ class Crew:
         return self._leaving
 
     @property
+    def members(self) -> list[Worker]:
+        """The workers that live."""
+        return list(self._workers.values())
+
+    @property
     def pids(self) -> list[int]:
         """Process ids of the workers that live."""
         return [worker.pid for worker in self._workers.values()]

@@ -22,12 +22,14 @@ from pasvport.control.idleness import Idleness
 from pasvport.control.journal import Journal
 from pasvport.control.ports import Ports, capability
 from pasvport.control.prober import Prober
+from pasvport.control.questions import Questions
 from pasvport.control.rates import Rates
 from pasvport.control.roster import Roster
 from pasvport.control.tally import Tally
 from pasvport.control.workers import WORKER_MODULE, Worker, describe
 from pasvport.model import Config, Proxy
 from pasvport.wire import (
+    Answered,
     CloseListeners,
     EntryLearnt,
     FeaturesKnown,
@@ -95,6 +97,7 @@ class Generation:
         self.features = Features(config)
         self.prober = Prober(config, self.roster, on_features=self._features_checked)
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
+        self.questions = Questions(lambda: self.crew.members)
         self.idleness = Idleness(lambda: self.crew.pids)
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -171,6 +174,9 @@ class Generation:
         )
 
     def _receive(self, worker: Worker, message: Message) -> None:
+        if isinstance(message, Answered):
+            self.questions.answered(worker, message)
+            return
         self._console.trace(f"worker {worker.number}: {message}")
         if isinstance(message, ObservedErrors):
             self.roster.observed(message)
@@ -188,6 +194,7 @@ class Generation:
         self.journal.say(_ERROR, text)
 
     def _worker_ended(self, worker: Worker, status: int) -> None:
+        self.questions.ended(worker)
         held = slots.held(self.tally.column(worker.number), self.tally.layout, self.config)
         for key in held.keys() & self.slots.keys():
             slots.refund(self.slots[key], held[key])
