@@ -156,6 +156,7 @@ class Inquiry:
         """For Questions: a part of the answer, or None: its worker ended."""
         self._ahead[number] = self._ahead.get(number, 0) + 1
         if self._ahead[number] > _MOST_AHEAD:
+            self._questions.close(number)
             part = None
         self._parts.put_nowait((number, part))
 
