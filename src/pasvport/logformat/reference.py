@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from pasvport.logformat import ftp_reference
 from pasvport.logformat.aliases import ALIASES, EMPTY_ALIASES, HTTP_ALIASES, Alias
+from pasvport.logformat.facts import FTP_FACTS, TRANSFER_FACTS
 from pasvport.logformat.fetches import CONVERTERS, FETCHES
 from pasvport.logformat.items import Kind
-from pasvport.logformat.renderer import CONNECT_FORMAT, EMBRYONIC_PREFIX, TCPLOG_FORMAT
+from pasvport.logformat.renderer import (
+    CONNECT_FORMAT,
+    EMBRYONIC_PREFIX,
+    FTP_TRANSFER_FORMAT,
+    FTPLOG_FORMAT,
+    TCPLOG_FORMAT,
+)
 from pasvport.logformat.syslog import FACILITIES, LEVELS
+from pasvport.logformat.tables import names, table
 
 _INTRODUCTION = f"""# Logging
 
@@ -20,13 +27,18 @@ This page is generated from the tables in `src/pasvport/logformat`; `python -m p
 |---|---|---|
 | no format | `{CONNECT_FORMAT}` | at accept |
 | `option tcplog` | `{TCPLOG_FORMAT}` | when the session ends |
+| `option ftplog` (`mode ftp`) | `{FTPLOG_FORMAT}` | when the session ends |
+| | `{FTP_TRANSFER_FORMAT}` | when a transfer ends |
+| `log-format-transfer` (`mode ftp`) | that format | when a transfer ends |
 | `log-format` with a figure of the end | that format | when the session ends |
 | `log-format` without one, or `option logasap` | that format; growing figures get a `+` | once connected |
 | a format, but no session came about | `{EMBRYONIC_PREFIX}/LISTENER: MESSAGE`, or `error-log-format` | at once |
 
 `option dontlognull` leaves out sessions whose **client** sent nothing, as HAProxy does: a passive-FTP download's data
 connection is such a session. `option dontlog-normal` leaves out, and `option log-separate-errors` raises to level
-`err` all but, sessions whose termination state begins with `-` (without retries) or `L`, not redispatched.
+`err` all but, sessions whose termination state begins with `-` (without retries) or `L`, not redispatched. Of transfers
+the normal ones are those that are complete, whose client was told so; `option dontlognull` leaves none out, since
+somebody asked for them. A session in `mode ftp` that ends before its login, or is blind, has its line as any other.
 
 A target that is slow or gone never slows a session: what cannot be sent at once, or exceeds a stream's backlog of
 1 MiB, is dropped, counted, and said (`N log lines dropped`) on stderr and to the target when it works again.
@@ -37,7 +49,8 @@ An item is `%FLAGSalias` or `%FLAGS[fetch(args),converter(args)]`, where FLAGS i
 `{{+Q,-E,...}}`; `%%` is a percent sign. Runs of blanks become one. Flags: `Q` quotes, `E` puts a backslash before
 `"`, `\\` and `]`, `X` writes addresses, ports and some numbers in hexadecimal; `%{{+Q}}o` changes them for all that
 follows. An empty value is `-`, or `""` when quoted. Control characters and non-ASCII bytes of a
-value are written `#XX`.
+value are written `#XX`. In `mode ftp`, where values are a client's own words, so are `"` and `#` in the aliases and
+fetches of FTP: a quoted field ends at the next quote.
 """
 
 _FRAMES = """## Frames
@@ -52,6 +65,7 @@ _FRAMES = """## Frames
 | `timed` | `<6>2026-11-23T01:22:41.701834+00:00 ` |
 | `iso` | `2026-11-23T01:22:41.701834+00:00 ` |
 | `raw` | nothing |
+| `json` (not in HAProxy) | an object instead of the message, see below |
 
 Every line, frame included, is cut to the target's `len` and ended by LF, over UDP and over TCP (where HAProxy 2.6
 does not cut). Structured data
@@ -62,41 +76,34 @@ the message too.
 
 def render_reference() -> str:
     """The whole page, in Markdown."""
+    fetches = ((f"`{fetch.name}`", fetch.meaning) for fetch in FETCHES.values() if fetch.name not in _OF_FTP)
     parts = (
         _INTRODUCTION,
-        _table("Aliases", ("alias", "meaning", "flags", "known"), map(_alias_row, _sorted_aliases())),
-        f"Printed as nothing (captures): {_names(EMPTY_ALIASES, '%')}.",
-        f"Refused, of HTTP: {_names(HTTP_ALIASES, '%')}.\n",
-        _table("Fetches", ("fetch", "meaning"), ((f"`{fetch.name}`", fetch.meaning) for fetch in FETCHES.values())),
-        f"Converters: {_names(CONVERTERS, '')}.\n",
+        table("Aliases", ("alias", "meaning", "flags", "known"), map(_alias_row, _sorted_aliases())),
+        f"Printed as nothing (captures): {names(EMPTY_ALIASES, '%')}.",
+        f"Refused, of HTTP: {names(HTTP_ALIASES, '%')}.\n",
+        table("Fetches", ("fetch", "meaning"), fetches),
+        f"Converters: {names(CONVERTERS, '')}.\n",
+        ftp_reference.render_facts(),
         _FRAMES,
         f"Facilities, 0 to 23: {' '.join(f'`{name}`' for name in FACILITIES)}.\n",
         f"Levels, 0 to 7: {' '.join(f'`{name}`' for name in LEVELS)}.\n",
+        ftp_reference.render_json(),
+        ftp_reference.render_xferlog(),
     )
     return "\n".join(parts)
 
 
 def _sorted_aliases() -> list[Alias]:
-    return sorted(ALIASES.values(), key=lambda alias: (alias.name.lower(), alias.name))
+    shown = (alias for alias in ALIASES.values() if alias.name not in _OF_FTP)
+    return sorted(shown, key=lambda alias: (alias.name.lower(), alias.name))
 
 
 def _alias_row(alias: Alias) -> tuple[str, ...]:
     return f"`%{alias.name}`", alias.meaning, _FLAGS[alias.kind], "at the end" if alias.final else "once connected"
 
 
-def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = ["## " + title, "", _row(head), _row(("---",) * len(head)), *map(_row, rows)]
-    return "\n".join(lines) + "\n"
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _names(names: Iterable[str], sign: str) -> str:
-    return " ".join(f"`{sign}{name}`" for name in sorted(names))
-
-
+_OF_FTP = {name for fact in (*FTP_FACTS, *TRANSFER_FACTS) for name in (fact.alias, fact.fetch)}
 _FLAGS = {
     Kind.TEXT: "Q E",
     Kind.ADDRESS: "Q E X",
