@@ -23,6 +23,8 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 _TCP_FASTOPEN_CONNECT = 30
 _MAX_BACKLOG = 0x7FFFFFFF
 _DEFAULT_BACKLOG = 1024
+_DOOR_BACKLOG = 16
+"""One client is awaited there; strangers wait behind it for a moment."""
 _LOG_CHANNEL_BUFFER = 1024 * 1024
 
 _FAMILIES = {
@@ -93,6 +95,27 @@ def try_bind(bind: Bind, port: int, proxy: Proxy, settings: Global) -> None:
             raise ResourceError(f"cannot bind socket ({error.strerror})") from error
 
 
+def open_door(bind: Bind, host: str, port: int, proxy: Proxy, settings: Global) -> _socket.socket:
+    """A non-blocking socket that listens on a data port leased from the pool `bind`. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = _socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if bind.transparent:
+            _set_transparent(sock)
+        if bind.interface:
+            bind_interface(sock, bind.interface)
+        _set_stream_options(sock, proxy.client_options)
+        _set_bind_options(sock, bind.options)
+        _set_buffers(sock, settings.client_receive_buffer, settings.client_send_buffer)
+        sock.bind((host, port))
+        sock.listen(_DOOR_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def _backlog(bind: Bind, proxy: Proxy, settings: Global) -> int:
     # HAProxy's order: the bind's own, else the larger of the limits; the kernel clips to net.core.somaxconn.
     chosen = bind.backlog or proxy.maxconn or bind.maxconn or settings.maxconn or _DEFAULT_BACKLOG
@@ -131,7 +154,7 @@ def _prepare(sock: socket.socket, bind: Bind, proxy: Proxy, settings: Global, *,
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, _backlog(bind, proxy, settings))
 
 
-def _set_transparent(sock: socket.socket) -> None:
+def _set_transparent(sock: _socket.socket) -> None:
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT, 1)
     else:

@@ -174,6 +174,8 @@ STORED: Table[None] = Table(
         _stored("bytes_in_rate", "Bytes from the client per period.", rate=True),
         _stored("bytes_out_cnt", "Bytes to the client.", priority="P0"),
         _stored("bytes_out_rate", "Bytes to the client per period.", rate=True),
+        _stored("ftp_fail_cnt", "Failed FTP logins (`mode ftp`), by source address or, in string tables, by user."),
+        _stored("ftp_fail_rate", "Failed FTP logins per period.", rate=True),
         *later(
             "gpt0 gpc0 gpc0_rate gpc1 gpc1_rate gpt gpc gpc_rate", "Written by rules, which come later.", priority="P1"
         ),

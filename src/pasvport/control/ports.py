@@ -21,7 +21,7 @@ from pathlib import Path
 from pasvport import sockets, steering
 from pasvport.address import Endpoint, Family
 from pasvport.errors import ResourceError
-from pasvport.model import Bind, Config, Mode, Proxy
+from pasvport.model import AuthTls, Bind, Config, Mode, Proxy
 from pasvport.sk_lookup import PortRanges, Steered
 from pasvport.wire import Listener
 
@@ -246,6 +246,9 @@ def openings(config: Config) -> Iterator[Opening]:
         if proxy.disabled or not proxy.is_frontend:
             continue
         for number, bind in enumerate(proxy.binds):
+            if bind.data and proxy.ftp.auth_tls is AuthTls.REFUSE:
+                # A pool: workers open its ports as they are leased.
+                continue
             if config.settings.port_range == SK_LOOKUP and _can_be_steered(config, proxy, bind):
                 yield Opening(proxy, number, bind, bind.ports.low, ranged=True)
                 continue

@@ -13,6 +13,7 @@ from pasvport.engine.counters import BackendCells
 from pasvport.engine.plant import Plant, SlotWaiter
 from pasvport.engine.tables import KeyOf, LiveTable, Rule, merged
 from pasvport.engine.timers import NEVER
+from pasvport.ftp.settings import FEATURES
 from pasvport.model import (
     Algorithm,
     Global,
@@ -23,9 +24,9 @@ from pasvport.model import (
     Source,
     StickRule,
 )
-from pasvport.record import ServerState
+from pasvport.record import DataMode, ServerState
 from pasvport.slots import server_key
-from pasvport.stick.keys import Endpoints, compile_key, compile_sample
+from pasvport.stick.keys import Endpoints, compile_key, compile_name, compile_sample
 from pasvport.stick.table import Entry
 from pasvport.wire import EntryLearnt, ObservedErrors
 
@@ -65,6 +66,7 @@ class LiveServer:
         "moved",
         "observed",
         "options",
+        "passive",
         "ports",
         "queue",
         "slot",
@@ -94,6 +96,8 @@ class LiveServer:
         """Source ports of a `source ADDR:LO-HI` that this worker may use and does not."""
         self.observed = model.check.observe is ObserveMode.LAYER4
         self.errors = 0
+        self.passive = DataMode.NONE
+        """`mode ftp`: by which command this server is known to open data ports."""
 
     def _fixed_target(self) -> tuple[str, int] | bytes | str | None:
         """Where every connection to the server goes; None when that depends on the client's connection."""
@@ -145,6 +149,10 @@ class LiveBackend:
         for server in self.servers:
             server.moved = self.pool.mover(server.index)
         self._key_of = self._balance_key()
+        self.features: tuple[bytes, ...] = FEATURES
+        """`mode ftp`: what every server here is known to do, of what we can carry."""
+        self._names = [compile_name(rule.expression, plant.config.maps) for rule in proxy.use_server]
+        self._by_name = {server.model.name: server for server in self.servers}
         self._limited = any(server.model.maxconn for server in self.servers)
         self._file_warming()
 
@@ -190,6 +198,15 @@ class LiveBackend:
             server = self._by_id.get(entry.server_id)
             if server is not None and (server.state.is_up or self.proxy.persist):
                 return server
+        return None
+
+    def named(self, session: Waiting) -> LiveServer | None:
+        """The server that a `use-server` rule names for this session, if it can be used."""
+        for name_of in self._names:
+            name = name_of(session)
+            server = self._by_name.get(name) if name else None
+            if server is not None:
+                return server if server.state.is_up or self.proxy.persist else None
         return None
 
     def learn(self, session: Waiting, server: LiveServer) -> None:

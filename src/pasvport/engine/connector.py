@@ -8,7 +8,7 @@ import socket
 from typing import Final
 
 from pasvport import sockets
-from pasvport.engine.backends import LiveBackend
+from pasvport.engine.backends import LiveBackend, LiveServer
 from pasvport.engine.dialer import OURS, OUT_OF_DESCRIPTORS, dial, met_a_server
 from pasvport.engine.loop import READABLE
 from pasvport.engine.pump import CERTAIN
@@ -44,7 +44,7 @@ class Connector(Seeker):
         assert backend is not None
         self.phase = CONNECTING
         try:
-            self.server = dial(self, server)
+            self.server = self.open_connection(server)
         except OSError as error:
             self._could_not_dial(error.errno or errno.EIO)
             return
@@ -54,6 +54,10 @@ class Connector(Seeker):
             self.certain |= CERTAIN << SERVER
         plant.loop.add(self.server, self)
         self._wait_until(plant.loop.now + self.patience.connect)
+
+    def open_connection(self, server: LiveServer) -> int:
+        """A descriptor that is connecting to the server. Raises OSError when the attempt ended before it began."""
+        return dial(self, server)
 
     def feed(self) -> None:
         """Descriptors may be free again."""

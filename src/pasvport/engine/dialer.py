@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import errno
 import socket
+from dataclasses import replace
 from typing import Protocol
 
 from pasvport import sockets
@@ -48,6 +49,60 @@ def dial(session: Caller, server: LiveServer) -> int:
         sock.close()
         raise OSError(code, "connect")
     return sock.detach()
+
+
+def dial_data(session: Caller, server: LiveServer, host: str, port: int) -> int:
+    """A descriptor that is connecting to a data port of `server`, from where its control connection comes from.
+
+    FTP servers compare the two. Raises OSError when the attempt ended before it began.
+    """
+    sock = sockets.outgoing(_family(host))
+    try:
+        for level, name, value in server.options:
+            sock.setsockopt(level, name, value)
+        source = server.source
+        if source is not None:
+            if source.use is SourceUse.CLIENT:
+                source = replace(source, use=SourceUse.CLIENT_IP)
+            if source.use is SourceUse.LOCAL and source.endpoint is not None:
+                sockets.bind_source(sock, (source.endpoint.host, 0), transparent=False)
+            else:
+                _set_out_from(sock, session, server, source)
+        _connect(sock, host, port)
+    except OSError:
+        sock.close()
+        raise
+    return sock.detach()
+
+
+def dial_client(session: Caller, host: str, port: int) -> int:
+    """A descriptor that is connecting to an active client, from the address that it dialled. Raises OSError."""
+    sock = sockets.outgoing(_family(host))
+    try:
+        sockets.bind_source(sock, (local_address(session.client)[0], 0), transparent=False)
+        _connect(sock, host, port)
+    except OSError:
+        sock.close()
+        raise
+    return sock.detach()
+
+
+def _family(host: str) -> int:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _connect(sock: _socket.socket, host: str, port: int) -> None:
+    code = sock.connect_ex((host, port))
+    if code and code != errno.EINPROGRESS:
+        raise OSError(code, "connect")
+
+
+def literal_address(session: Caller, server: LiveServer) -> str:
+    """The server's own address, as a data connection needs it (loopback for one on a UNIX socket)."""
+    address = server.address
+    if isinstance(address, str | bytes):
+        return "127.0.0.1"
+    return local_address(session.client)[0] if address[0] in ANY_ADDRESS else address[0]
 
 
 def _set_out_from(sock: _socket.socket, session: Caller, server: LiveServer, source: Source) -> None:

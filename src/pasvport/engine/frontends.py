@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from pasvport.address import Family
 from pasvport.engine.backends import LiveBackend
 from pasvport.engine.counters import FrontendCells, ListenerCells, RateLimit
+from pasvport.engine.ftp_service import FtpService
 from pasvport.engine.guests import Guests
 from pasvport.engine.logger import ProxyLogger
 from pasvport.engine.plant import Plant, SlotWaiter
 from pasvport.engine.pump import CERTAIN
 from pasvport.engine.relay import CLIENT, Patience, patience
-from pasvport.model import Bind, Proxy
+from pasvport.engine.tables import LiveTable
+from pasvport.model import Bind, Mode, Proxy
 from pasvport.record import SessionRecord
 
 _EXPENSIVE = frozenset({"frontend_address", "server_address", "server_port", "source_address", "source_port"})
@@ -41,6 +44,8 @@ class LiveFrontend:
         backend: LiveBackend | None,
         logger: ProxyLogger | None,
         guests: Guests,
+        backends: Mapping[int, LiveBackend] | None = None,
+        tables: Mapping[str, LiveTable] | None = None,
     ) -> None:
         self.plant = plant
         self.proxy = proxy
@@ -55,6 +60,10 @@ class LiveFrontend:
         """What `Session.record` fills; a new one for each session would cost more than the line."""
         self.batch = plant.config.settings.maxaccept or _DEFAULT_BATCH
         self.rates = _rates(plant, self.cells, proxy)
+        self.ftp: FtpService | None = None
+        """In `mode ftp`."""
+        if proxy.mode is Mode.FTP:
+            self.ftp = FtpService(plant, proxy, self.cells, backend, backends or {}, tables or {})
 
     def session_over(self, session: Visit) -> None:
         """A session of this frontend ended: give back what it held."""

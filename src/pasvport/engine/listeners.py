@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from pasvport import sockets
 from pasvport.address import Family, unmapped
+from pasvport.engine.control_channel import ControlChannel
 from pasvport.engine.dialer import OUT_OF_DESCRIPTORS
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.plant import SlotWaiter
@@ -23,6 +24,9 @@ _SHARED = select.EPOLLIN | select.EPOLLEXCLUSIVE
 class LiveListener:
     """One listening descriptor. Level-triggered: what is left in the queue is reported again."""
 
+    session: type[Session] = Session
+    """What a connection becomes, in `mode tcp`."""
+
     def __init__(self, doorway: Doorway, sock: _socket.socket) -> None:
         family = doorway.bind.endpoint.family
         self.doorway = doorway
@@ -36,6 +40,13 @@ class LiveListener:
         self._is_unix = family in (Family.UNIX, Family.ABNS)
         self._listening = False
         self._wanted = False
+        if self.frontend.ftp is not None and not doorway.bind.data:
+            self.session = ControlChannel
+
+    @property
+    def descriptor(self) -> int:
+        """The listening descriptor, by the number under which it was inherited."""
+        return self._descriptor
 
     def open_gates(self, waiters: Mapping[str, SlotWaiter], bind_number: int) -> None:
         """Find the semaphores of the limits that apply here: process, frontend, bind."""
@@ -154,7 +165,7 @@ class LiveListener:
         cells[frontend.cells.conn_tot] += 1
         cells[plant.process.connections] += 1
         guests = frontend.guests
-        if guests.is_stopping and not admitted and not guests.admits(host):
+        if guests.is_stopping and not admitted and (frontend.ftp is not None or not guests.admits(host)):
             self._refuse(client)
             return
         for limit in frontend.rates:
@@ -165,7 +176,7 @@ class LiveListener:
         number = cells[plant.process.sessions] = cells[plant.process.sessions] + 1
         if guests.is_stopping:
             guests.came(host)
-        session = Session(self.doorway, client, host, int(port), number)
+        session = self.session(self.doorway, client, host, int(port), number)
         logger = frontend.logger
         if logger is not None and logger.at_accept:
             logger.session_started(session.record(Culprit.NONE, Stage.NONE))

@@ -32,6 +32,7 @@ from pasvport.ftp.events import (
     ServerDataFailed,
     ServerLeft,
     ServerSent,
+    SessionKilled,
     TimedOut,
     Timer,
 )
@@ -212,6 +213,9 @@ class Dialogue(Requests):
         elif self._phase is not Phase.OPEN:
             self._end(event.culprit, event.reason, UNAVAILABLE)
 
+    def _killed(self, event: SessionKilled) -> None:
+        self._end(event.culprit, event.reason, "" if self._phase is Phase.BLIND else UNAVAILABLE)
+
     def _finished(self, event: DataFinished) -> None:
         path = self._path
         if self._phase is not Phase.LEAVING:
@@ -259,6 +263,7 @@ _EVENTS: dict[type[Event], Callable[[Dialogue, Any], None]] = {
     DataFinished: Dialogue._finished,
     TimedOut: Dialogue._timed_out,
     DrainRequested: Dialogue._drain,
+    SessionKilled: Dialogue._killed,
 }
 
 _TIMEOUTS: dict[Timer, Callable[[Dialogue, TimedOut], None]] = {

@@ -181,6 +181,14 @@ class DrainRequested:
     culprit: Culprit = Culprit.KILLED
 
 
+@dataclass(frozen=True, slots=True)
+class SessionKilled:
+    """The session shall end now, whatever it does: its server was marked down, or an operator said so."""
+
+    reason: str
+    culprit: Culprit = Culprit.KILLED
+
+
 Event = (
     ClientConnected
     | LoginLimitExceeded
@@ -201,4 +209,5 @@ Event = (
     | DataFinished
     | TimedOut
     | DrainRequested
+    | SessionKilled
 )

@@ -159,7 +159,13 @@ _ENDS = (
     _row(_P.LEAVING, events.DataFinished, _OVER, "accounted for"),
 )
 
-SESSION: tuple[Transition, ...] = (*_BEGINNING, *_DIALOGUE, *_ENDS)
+_KILLED = tuple(
+    _row(phase, events.SessionKilled, _OVER | {_P.LEAVING} if phase is _P.OPEN else _OVER, "421 at once")
+    for phase in _P
+    if phase not in (_P.NEW, _P.LEAVING, _P.OVER)
+)
+
+SESSION: tuple[Transition, ...] = (*_BEGINNING, *_DIALOGUE, *_ENDS, *_KILLED)
 ALLOWED: dict[tuple[Phase, type[Event]], Transition] = {(row.source, row.event): row for row in SESSION}
 
 

@@ -55,6 +55,9 @@ DATA_TYPES: dict[str, DataType] = {
     "gpt": DataType(22, Kind.COUNTER, array=True),
     "gpc": DataType(23, Kind.COUNTER, array=True),
     "gpc_rate": DataType(24, Kind.RATE, array=True),
+    # Ours: far from the numbers that HAProxy may still give out.
+    "ftp_fail_cnt": DataType(1000, Kind.COUNTER),
+    "ftp_fail_rate": DataType(1001, Kind.RATE),
 }
 
 

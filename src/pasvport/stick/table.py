@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import takewhile
 
 from pasvport import model
 from pasvport.stick.data import DATA_TYPES, Kind, Rate, Value, blank, ordered
@@ -25,19 +26,22 @@ _NO_DATA: list[Value] = []
 _AT_START = {"conn_cnt", "conn_cur", "conn_rate", "sess_cnt", "sess_rate"}
 _INWARD = {"bytes_in_cnt", "bytes_in_rate"}
 _OUTWARD = {"bytes_out_cnt", "bytes_out_rate"}
+_FAILED = {"ftp_fail_cnt", "ftp_fail_rate"}
 
 
 class Entry:
     """One key. `server_id` 0 and `server_key` "" mean that no server was learnt; `users` counts live sessions.
 
+    `used` is when it was last used, should no session use it now.
     `expires` is when it is forgotten unless used (infinite when the table has no `expire`). `data` follows the
     table's stored types in the order of their ids.
     """
 
-    __slots__ = ("data", "expires", "key", "server_id", "server_key", "users")
+    __slots__ = ("data", "expires", "key", "server_id", "server_key", "used", "users")
 
-    def __init__(self, key: bytes, expires: float, data: list[Value]) -> None:
+    def __init__(self, key: bytes, now: float, expires: float, data: list[Value]) -> None:
         self.key = key
+        self.used = now
         self.server_id = 0
         self.server_key = ""
         self.expires = expires
@@ -60,6 +64,7 @@ class StickTable:
         self._current = self._slots({"conn_cur"})
         self._inward = self._slots(_INWARD)
         self._outward = self._slots(_OUTWARD)
+        self._failed = self._slots(_FAILED)
         self.counts = bool(self._at_start or self._current or self._inward or self._outward)
         """Whether sessions change the data of entries: without, `session_started` and `session_ended` do nothing."""
 
@@ -88,7 +93,8 @@ class StickTable:
         if entry is not None:
             return entry
         self._drop_excess()
-        entry = Entry(key, now + self._lifetime, [blank(store) for store in self.stores] if self.stores else _NO_DATA)
+        data = [blank(store) for store in self.stores] if self.stores else _NO_DATA
+        entry = Entry(key, now, now + self._lifetime, data)
         if not self._has_room(now):
             self._excess = entry
         self._entries[key] = entry
@@ -103,10 +109,25 @@ class StickTable:
         self._remove(entry)
         return True
 
+    # --- moving ---------------------------------------------------------------------------------------------------
+
+    def by_use(self) -> list[Entry]:
+        """All entries, the one unused for longest first, those in use last."""
+        return [*self._resting.values(), *(entry for entry in self._entries.values() if entry.users)]
+
+    def used_since(self, moment: float) -> list[Entry]:
+        """The entries in use, and those at rest that were used at `moment` or later, in the order of `by_use`."""
+        recent = list(takewhile(lambda entry: entry.used >= moment, reversed(self._resting.values())))
+        in_use: list[Entry] = []
+        if len(self._resting) < len(self._entries):
+            in_use = [entry for entry in self._entries.values() if entry.users]
+        return [*reversed(recent), *in_use]
+
     # --- using ----------------------------------------------------------------------------------------------------
 
     def touch(self, entry: Entry, now: float) -> None:
         """The entry was used: its time to live begins anew."""
+        entry.used = now
         entry.expires = now + self._lifetime
         if self._resting.get(entry.key) is entry:
             self._resting.move_to_end(entry.key)
@@ -123,6 +144,7 @@ class StickTable:
         entry.users -= 1
         if entry.users or self._entries.get(entry.key) is not entry:
             return
+        entry.used = now
         entry.expires = now + self._lifetime
         self._resting[entry.key] = entry
         if len(self._entries) > self.model.size:
@@ -150,6 +172,18 @@ class StickTable:
         self._add(entry, self._current, -1, now)
         self._add(entry, self._inward, bytes_in, now)
         self._add(entry, self._outward, bytes_out, now)
+
+    @property
+    def counts_failures(self) -> bool:
+        """Whether the table stores ftp_fail_cnt or ftp_fail_rate."""
+        return bool(self._failed)
+
+    def login_failed(self, key: bytes, now: float) -> None:
+        """Counts a failed FTP login of a key, whose entry is made when there is none and lives on from now."""
+        entry = self.enter(key, now)
+        self._excess = None if self._excess is entry and len(self._entries) <= self.model.size else self._excess
+        self._add(entry, self._failed, 1, now)
+        self.touch(entry, now)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

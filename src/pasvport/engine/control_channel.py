@@ -1,0 +1,341 @@
+"""The control channel of an FTP session: what the dialogue decides is carried out here.
+
+A control channel is a session like any other, with accept, queue, slot, retries, counters and log line; but its two
+connections are not relayed: what either peer says goes through `ftp.dialogue`. After AUTH TLS (`option ftp-auth-tls
+pass`) it turns into the relay that it would be in `mode tcp`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pasvport.engine.backends import LiveBackend
+from pasvport.engine.dialer import literal_address, local_address
+from pasvport.engine.frontends import Doorway
+from pasvport.engine.loop import EDGE, INWARD
+from pasvport.engine.pump import CLOGGED
+from pasvport.engine.relay import shut_writing
+from pasvport.engine.seeker import ASSIGNING, ESTABLISHED, QUEUED
+from pasvport.engine.session import Session
+from pasvport.engine.timers import NEVER
+from pasvport.engine.transfers import Transfers
+from pasvport.ftp.actions import (
+    AbortTransfer,
+    Action,
+    ChooseServer,
+    CloseSession,
+    CountLoginFailure,
+    DialClientData,
+    DialServerData,
+    DropData,
+    GoBlind,
+    LearnFeatures,
+    LearnPassive,
+    LeaseDataPort,
+    LeaveServer,
+    NoteLogin,
+    RecordTransfer,
+    SendToClient,
+    SendToServer,
+    StartTransfer,
+)
+from pasvport.ftp.events import (
+    ClientConnected,
+    LoginLimitExceeded,
+    NoServer,
+    ServerAssigned,
+    ServerConnected,
+    SessionKilled,
+    Timer,
+)
+from pasvport.record import Culprit, Direction, SessionRecord, Stage
+
+_FAREWELL = 5.0
+"""Seconds that a client may take to read our last words."""
+_CHUNK = 16 * 1024
+_NO_TIMERS: frozenset[Timer] = frozenset()
+
+
+class ControlChannel(Transfers):
+    """One session in `mode ftp`."""
+
+    __slots__ = ("_user", "_virtual_host", "stop_stage")
+
+    def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int, number: int) -> None:
+        Transfers.__init__(self, doorway, descriptor, host, port, number)
+        self.backend = None
+        self._user = self._virtual_host = b""
+        self.stop_stage = Stage.NONE
+        """Where the search for a server ended, if it was in vain."""
+
+    @property
+    def user(self) -> bytes:
+        """What USER said, for keys."""
+        return self._user
+
+    @property
+    def virtual_host(self) -> bytes:
+        """What HOST said (RFC 7151), for keys."""
+        return self._virtual_host
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Accepted and counted: greet, or find a server."""
+        plant, service = self.plant, self.service
+        plant.loop.add(self.client, self, INWARD)
+        self.dialled = self.doorway.address or local_address(self.client)[0]
+        self.pool = service.ports.pool_for(self.dialled)
+        host = self.host if self.host != "unix" else "127.0.0.1"
+        advertise = service.advertised(self.doorway.bind, self.pool, host, self.dialled)
+        self._events.append(ClientConnected(host, advertise))
+        if service.failures.exceeded(self.host, plant.loop.now):
+            plant.cells[service.cells.ftp_refused] += 1
+            self._events.append(LoginLimitExceeded())
+        self._tell_all()
+
+    def carry_out(self, action: Action) -> None:
+        """Do what the dialogue wants."""
+        _CARRY_OUT[type(action)](self, action)
+
+    def kill(self, culprit: Culprit) -> None:
+        """End at once because somebody outside decided so; what moves is cut, and the client is told 421."""
+        if self.blind:
+            Session.kill(self, culprit)
+        else:
+            self.tell(SessionKilled(_KILLERS.get(culprit, "killed"), culprit))
+
+    def failed(self, error: Exception) -> None:
+        """A bug met while this session was served: it ends, the others go on."""
+        self._events.clear()
+        if self.data is not None:
+            self.data.drop()
+        Session.failed(self, error)
+
+    # --- the server -----------------------------------------------------------------------------------------------
+
+    def _choose_server(self, action: ChooseServer) -> None:
+        if action.user:
+            self._user, self._virtual_host = action.user, action.virtual_host
+        if action.again:
+            self.direct = False
+            self._assign(None)
+            return
+        backend = self.service.route(self)
+        if backend is not self.backend:
+            self._enter(backend)
+        if backend is None:
+            self._stop(Culprit.SERVER_ABORT, Stage.CONNECT)
+            return
+        self.pick = None
+        server = backend.named(self) or (backend.persistent(self) if backend.rules else None)
+        self.direct = server is not None
+        self._assign(server)
+
+    def _enter(self, backend: LiveBackend | None) -> None:
+        plant, former = self.plant, self.backend
+        if former is not None:
+            plant.cells[former.cells.scur] -= 1
+        self.backend = backend
+        if backend is not None:
+            plant.counters.enter(backend.cells)
+            self.patience = self.service.patience(backend)
+
+    def _stop(self, culprit: Culprit, stage: Stage) -> None:
+        """No server was found or reached: the client is told by the dialogue, which then ends the session."""
+        if self.blind:
+            Session._stop(self, culprit, stage)
+            return
+        self.stop_stage = stage
+        self.tell(NoServer("no server is available", culprit))
+
+    def establish(self) -> None:
+        """The server is connected: its banner comes next."""
+        if self.blind:
+            Session.establish(self)
+            return
+        server = self.pick
+        assert server is not None
+        self.server_seen = self.plant.loop.now
+        self._events.append(ServerAssigned(server.model.name, literal_address(self, server), server.passive))
+        self.tell(ServerConnected())
+
+    def _leave_server(self, action: LeaveServer) -> None:
+        if self.phase is QUEUED:
+            assert self.backend is not None
+            self.backend.leave_queue(self, self.queue_owner)
+            self.queue_owner = None
+        self._hang_up_server()
+        self.to_server.clear()
+        self.server_held = False
+        self._release_server()
+        self.phase = ASSIGNING
+        self.deadline = NEVER
+
+    # --- logins ---------------------------------------------------------------------------------------------------
+
+    def _count_failure_of_login(self, action: CountLoginFailure) -> None:
+        now, service = self.plant.loop.now, self.service
+        for cells in self.owners_of_events():
+            self.plant.cells[cells.ftp_login_fail] += 1
+        service.failures.count(self.host, now)
+        service.count_in_tables(self, self.backend)
+        if service.failures.exceeded(self.host, now):
+            self.plant.cells[service.cells.ftp_refused] += 1
+            self.tell(LoginLimitExceeded())
+
+    def _note_login(self, action: NoteLogin) -> None:
+        for cells in self.owners_of_events():
+            self.plant.cells[cells.ftp_login] += 1
+
+    def _learn_passive(self, action: LearnPassive) -> None:
+        if self.pick is not None:
+            self.pick.passive = action.mode
+
+    def _learn_features(self, action: LearnFeatures) -> None:
+        if self.backend is not None:
+            self.service.learnt_features(self.backend, action.features)
+
+    # --- blind ----------------------------------------------------------------------------------------------------
+
+    def _go_blind(self, action: GoBlind) -> None:
+        """From here on bytes are relayed; what has not left yet goes first."""
+        self.blind = True
+        if self.data is not None:
+            self.data.drop()
+        self.service.went_blind(self)
+        Session.establish(self)
+        upload, download = self.upload, self.download
+        assert upload is not None
+        assert download is not None
+        upload.taken = upload.total = self.heard
+        download.taken = download.total = self.spoken
+        for pump, waiting in ((upload, self.to_server), (download, self.to_client)):
+            if waiting:
+                pump.held = bytes(waiting)
+                pump.state = CLOGGED
+                waiting.clear()
+        self.plant.loop.defer(_Awakening(self))
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def _close_session(self, action: CloseSession) -> None:
+        """Everything was said: let the client read it, then close."""
+        culprit, stage = action.culprit, action.stage
+        if self.stop_stage is not Stage.NONE:
+            stage = self.stop_stage
+        if not self.to_client:
+            self.end(culprit, stage)
+            return
+        self.farewell = (culprit, stage)
+        self.timers = _NO_TIMERS
+        self.wake_by(self.plant.loop.now + _FAREWELL)
+
+    def close_both(self, *, reset_client: bool, reset_server: bool) -> None:
+        """An orderly end for the client, even if it said more than was read."""
+        if not self.blind and not reset_client:
+            shut_writing(self.client)
+            self._throw_away()
+        Session.close_both(self, reset_client=reset_client, reset_server=reset_server)
+
+    def _throw_away(self) -> None:
+        # Unread bytes would turn close() into a reset, which may overtake our last words.
+        try:
+            while len(os.read(self.client, _CHUNK)) == _CHUNK:
+                continue
+        except OSError:
+            pass
+
+    def over(self, culprit: Culprit, stage: Stage) -> None:
+        """The control connections are given up; so is everything else."""
+        if self.data is not None:
+            self.data.drop()
+        if self.blind:
+            self.service.left_blind(self)
+        Session.over(self, culprit, stage)
+
+    # --- counting and the record ----------------------------------------------------------------------------------
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes the client sent: commands and uploads."""
+        control = super().bytes_in if self.blind else self.heard
+        return control + self.dialogue.record.bytes_in + self.moving(Direction.UPLOAD)
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes the server sent: replies and downloads."""
+        control = super().bytes_out if self.blind else self.spoken
+        return control + self.dialogue.record.bytes_out + self.moving(Direction.DOWNLOAD)
+
+    def count_bytes(self) -> None:
+        """Add what has passed since the last time."""
+        inward, outward = self.bytes_in, self.bytes_out
+        cells = self.plant.cells
+        for owner in self._owners():
+            cells[owner.bin] += inward - self.counted[0]
+            cells[owner.bout] += outward - self.counted[1]
+        cells[self.plant.process.bytes_out] += outward - self.counted[1]
+        self.counted = (inward, outward, 0)
+
+    def record(self, culprit: Culprit, stage: Stage) -> SessionRecord:
+        """As every session's, with what FTP knows more."""
+        record = Session.record(self, culprit, stage)
+        record.backend = self.backend.proxy.name if self.backend is not None else self.doorway.frontend.proxy.name
+        record.ftp = self.dialogue.record
+        return record
+
+
+class _Awakening:
+    """The first turn of a session that went blind: edges that came before were spent on the dialogue."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: ControlChannel) -> None:
+        self.session = session
+
+    def resume(self) -> None:
+        session = self.session
+        for descriptor in (session.client, session.server):
+            if session.phase is ESTABLISHED:
+                session.relay_events(descriptor, EDGE & ~select.EPOLLET & ~select.EPOLLPRI & ~select.EPOLLRDHUP)
+
+    def failed(self, error: Exception) -> None:
+        self.session.failed(error)
+
+
+_KILLERS = {
+    Culprit.DOWN: "the server is down",
+    Culprit.UP: "a better server is up",
+    Culprit.KILLED: "killed by the administrator",
+}
+
+_CARRY_OUT: dict[type[Action], Callable[[ControlChannel, Any], None]] = {
+    SendToClient: lambda session, action: session.say_to_client(action.data),
+    SendToServer: lambda session, action: session.say_to_server(action.data, action.urgent),
+    ChooseServer: ControlChannel._choose_server,
+    LeaveServer: ControlChannel._leave_server,
+    LeaseDataPort: ControlChannel.lease_port,
+    DropData: ControlChannel.drop_data,
+    DialServerData: ControlChannel.dial_server_data,
+    DialClientData: ControlChannel.dial_client_data,
+    StartTransfer: ControlChannel.start_transfer,
+    AbortTransfer: ControlChannel.abort_transfer,
+    CountLoginFailure: ControlChannel._count_failure_of_login,
+    NoteLogin: ControlChannel._note_login,
+    LearnPassive: ControlChannel._learn_passive,
+    LearnFeatures: ControlChannel._learn_features,
+    RecordTransfer: ControlChannel.record_transfer,
+    GoBlind: ControlChannel._go_blind,
+    CloseSession: ControlChannel._close_session,
+}
+
+
+def drain(sessions: Iterable[Session], reason: str) -> None:
+    """Let every FTP session among `sessions` end at its next moment without a transfer; the others stay."""
+    for session in sessions:
+        if isinstance(session, ControlChannel):
+            session.drain(reason)

@@ -1,0 +1,358 @@
+"""Both control connections of an FTP session: what the peers say and when, told to the dialogue as events.
+
+Reading stops at the dialogue's word, and while the other peer does not take what is meant for it; every buffer here is
+bounded by that. `ControlChannel` carries out what the dialogue answers.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections import deque
+from typing import Final
+
+from pasvport import sockets
+from pasvport.engine.data_connections import DataConnections
+from pasvport.engine.frontends import Doorway
+from pasvport.engine.ftp_service import FtpService
+from pasvport.engine.loop import EDGE, READABLE
+from pasvport.engine.seeker import CONNECTING, ESTABLISHED, OVER, QUEUED, RETRYING
+from pasvport.engine.session import Session
+from pasvport.engine.timers import NEVER
+from pasvport.ftp.actions import Action
+from pasvport.ftp.dialogue import Dialogue
+from pasvport.ftp.events import (
+    ClientLeft,
+    ClientSent,
+    DrainRequested,
+    Event,
+    ServerLeft,
+    ServerSent,
+    TimedOut,
+    Timer,
+)
+from pasvport.record import Culprit, Stage
+
+_GONE: Final[int] = select.EPOLLHUP | select.EPOLLERR
+_CHUNK: Final = 16 * 1024
+_HIGH_WATER: Final = 64 * 1024
+"""Bytes that may wait for a peer that does not read; beyond, the other one is not read either."""
+_DRAIN_IDLE = 2.0
+"""Seconds without a word of the client after which a drained session is between two transfers for good."""
+_DRAIN_PATIENCE = 30.0
+"""Seconds after which a drained session that is never idle ends at its next moment without a transfer."""
+_SEARCHING = (QUEUED, CONNECTING, RETRYING)
+_NO_TIMERS: frozenset[Timer] = frozenset()
+
+
+class Conversation(Session):
+    """A session whose two connections are not relayed: the dialogue is in between, until it goes blind."""
+
+    __slots__ = (
+        "_events",
+        "_is_telling",
+        "blind",
+        "client_held",
+        "client_silent",
+        "data",
+        "dialogue",
+        "drain_asked",
+        "farewell",
+        "heard",
+        "server_held",
+        "service",
+        "since",
+        "spoken",
+        "timers",
+        "to_client",
+        "to_server",
+    )
+
+    def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int, number: int) -> None:
+        Session.__init__(self, doorway, descriptor, host, port, number)
+        service = doorway.frontend.ftp
+        assert service is not None
+        self.service: FtpService = service
+        self.dialogue = Dialogue(service.settings())
+        self._events: deque[Event] = deque()
+        self._is_telling = False
+        self.blind = False
+        self.data: DataConnections | None = None
+        self.to_client = bytearray()
+        self.to_server = bytearray()
+        self.client_held = self.server_held = False
+        """Bytes may be waiting that are not read for now."""
+        self.client_silent = False
+        """The client has said its last word."""
+        self.timers: frozenset[Timer] = _NO_TIMERS
+        self.since: dict[Timer, float] = {}
+        self.farewell: tuple[Culprit, Stage] | None = None
+        """How the session ends once the client has read our last words."""
+        self.drain_asked: tuple[float, str, Culprit] | None = None
+        self.heard = self.spoken = 0
+        """Bytes read from the client and from the server."""
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Something happened; told at once, or after the consequences of what is just being told."""
+        self._events.append(event)
+        if not self._is_telling and self.phase is not OVER:
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        self._is_telling = True
+        events = self._events
+        try:
+            while events:
+                for action in self.dialogue.receive(events.popleft()):
+                    self.carry_out(action)
+        finally:
+            self._is_telling = False
+        if self.phase is not OVER and not self.blind:
+            self._look_around()
+
+    def _look_around(self) -> None:
+        """After every event: which deadlines run, who may be read again."""
+        timers = self.dialogue.timers
+        if timers is not self.timers:
+            self._change_timers(timers)
+        if self.client_held and self.dialogue.reads_client and len(self.to_server) < _HIGH_WATER:
+            self.client_held = False
+            self.plant.loop.defer(self)
+        elif self.server_held and len(self.to_client) < _HIGH_WATER:
+            self.server_held = False
+            self.plant.loop.defer(self)
+
+    def resume(self) -> None:
+        """Read on where reading was put off."""
+        if self.blind:
+            Session.resume(self)
+        elif self.phase is not OVER:
+            self._read_client()
+            if self.phase is ESTABLISHED and not self.blind:
+                self._read_server()
+
+    def carry_out(self, action: Action) -> None:
+        """Do what the dialogue wants."""
+        raise NotImplementedError
+
+    # --- draining -------------------------------------------------------------------------------------------------
+
+    def drain(self, reason: str, culprit: Culprit = Culprit.KILLED) -> None:
+        """End with 421 once the client is between two transfers and has nothing to say for a moment."""
+        if self.drain_asked is None and not self.blind:
+            self.drain_asked = (self.plant.loop.now, reason, culprit)
+            self.wake_by(self.plant.loop.now + _DRAIN_IDLE)
+
+    def _drain_due(self) -> float:
+        if self.drain_asked is None:
+            return NEVER
+        asked = self.drain_asked[0]
+        busy = self.dialogue.is_transferring or self.phase is not ESTABLISHED
+        idle = NEVER if busy else max(asked, self.client_seen) + _DRAIN_IDLE
+        return min(idle, asked + _DRAIN_PATIENCE)
+
+    def _drain_now(self) -> None:
+        assert self.drain_asked is not None
+        _, reason, culprit = self.drain_asked
+        self.drain_asked = None
+        self.tell(DrainRequested(reason, culprit))
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def ready(self, descriptor: int, events: int) -> None:
+        """Either control connection has something to say."""
+        if self.blind:
+            Session.ready(self, descriptor, events)
+        elif descriptor == self.client:
+            self._client_ready(events)
+        elif self.phase is CONNECTING:
+            self._connecting_events(events)
+        elif self.phase is ESTABLISHED:
+            self.relay_events(descriptor, events)
+
+    def relay_events(self, descriptor: int, events: int) -> None:
+        """The server's side, while the dialogue is in between."""
+        if self.blind:
+            Session.relay_events(self, descriptor, events)
+            return
+        if events & select.EPOLLOUT and self.to_server:
+            self._flush_server()
+        if events & READABLE:
+            self._read_server()
+
+    def _client_ready(self, events: int) -> None:
+        if events & select.EPOLLOUT and self.to_client:
+            self._flush_client()
+        if self.farewell is not None or self.client_silent:
+            if events & _GONE:
+                self._client_lost()
+        elif events & READABLE:
+            self._read_client()
+            if events & _GONE and self.client_held and self.phase is not OVER:
+                self._client_lost()
+
+    def _client_lost(self) -> None:
+        """Reset, or closed both ways."""
+        if self.farewell is not None:
+            self.end(*self.farewell)
+        else:
+            self.client_silent = True
+            self.tell(ClientLeft(reset=True))
+
+    def _read_client(self) -> None:
+        while not self.client_silent and self.farewell is None and self.phase is not OVER and not self.blind:
+            if not self.dialogue.reads_client or len(self.to_server) >= _HIGH_WATER:
+                self.client_held = True
+                return
+            try:
+                data = os.read(self.client, _CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._client_lost()
+                return
+            self.client_seen = self.plant.loop.now
+            if not data:
+                self.client_silent = True
+                self.tell(ClientLeft())
+                return
+            self.heard += len(data)
+            self.tell(ClientSent(data))
+
+    def _read_server(self) -> None:
+        while self.phase is ESTABLISHED and self.farewell is None and self.server >= 0 and not self.blind:
+            if len(self.to_client) >= _HIGH_WATER:
+                self.server_held = True
+                return
+            try:
+                data = os.read(self.server, _CHUNK)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._server_gone(os.strerror(error.errno or 0))
+                return
+            self.server_seen = self.plant.loop.now
+            if not data:
+                self._server_gone("connection closed")
+                return
+            self.spoken += len(data)
+            self.tell(ServerSent(data))
+
+    def _server_gone(self, reason: str) -> None:
+        """Nothing more will come; the descriptor has said so, and an edge would not say it again."""
+        self.plant.loop.close(self.server)
+        self.server = -1
+        self.tell(ServerLeft(reason))
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def say_to_client(self, data: bytes) -> None:
+        """Whole lines, now or when there is room."""
+        if not self.to_client:
+            data = data[self._write(self.client, data) :]
+        if data:
+            self.to_client += data
+            self._watch_client_room()
+
+    def _watch_client_room(self) -> None:
+        if not self.watches_room:
+            self.watches_room = True
+            self.plant.loop.modify(self.client, EDGE)
+
+    def say_to_server(self, data: bytes, urgent: int) -> None:
+        """Whole lines, now or when there is room; `urgent` is the offset of the byte that is urgent data, or -1."""
+        if self.server < 0:
+            return
+        if urgent >= 0 and not self.to_server:
+            data = data[self._write_urgent(data, urgent) :]
+        elif not self.to_server:
+            data = data[self._write(self.server, data) :]
+        self.to_server += data
+
+    def _write(self, descriptor: int, data: bytes | bytearray) -> int:
+        """How much the kernel took. A broken connection takes everything: reading will tell of it."""
+        try:
+            return os.write(descriptor, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)
+
+    def _write_urgent(self, data: bytes, place: int) -> int:
+        """The byte at `place` leaves as urgent data (RFC 854); behind what still waits there would be no urgency."""
+        borrowed = sockets.borrow(self.server)
+        try:
+            borrowed.send(data[: place + 1], socket.MSG_OOB)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)
+        finally:
+            borrowed.detach()
+        return place + 1 + self._write(self.server, data[place + 1 :])
+
+    def _flush_client(self) -> None:
+        del self.to_client[: self._write(self.client, self.to_client)]
+        if self.to_client:
+            return
+        if self.farewell is not None:
+            self.end(*self.farewell)
+        elif not self._is_telling:
+            self._look_around()
+
+    def _flush_server(self) -> None:
+        del self.to_server[: self._write(self.server, self.to_server)]
+        if not self.to_server and not self._is_telling:
+            self._look_around()
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def _change_timers(self, timers: frozenset[Timer]) -> None:
+        now, since = self.plant.loop.now, self.since
+        for timer in self.timers - timers:
+            del since[timer]
+        for timer in timers - self.timers:
+            since[timer] = now
+        self.timers = timers
+        if timers:
+            self.wake_by(min(self._due(timer) for timer in timers))
+
+    def _due(self, timer: Timer) -> float:
+        began = self.since[timer]
+        if timer is Timer.CLIENT:
+            began = max(began, self.client_seen)
+        elif timer is Timer.SERVER:
+            began = max(began, self.server_seen)
+        elif timer is Timer.TRANSFER and self.data is not None:
+            began = max(began, self.data.moved_at)
+        return began + self.service.limit(timer, self.patience)
+
+    def time_is_up(self, now: float) -> None:
+        """Some deadline came due, perhaps one that is over."""
+        if self.blind or self.phase in (QUEUED, CONNECTING, RETRYING):
+            Session.time_is_up(self, now)
+            return
+        self.due = NEVER
+        if self.farewell is not None:
+            self.end(*self.farewell)
+            return
+        for timer in self.timers:
+            if self._due(timer) <= now:
+                whose = self.data.slow_side if timer is Timer.TRANSFER and self.data is not None else None
+                self.tell(TimedOut(timer, whose))
+                break
+        if self.phase is not OVER and self._drain_due() <= now:
+            self._drain_now()
+        if self.phase is not OVER and self.farewell is None:
+            self._watch_deadlines()
+
+    def _watch_deadlines(self) -> None:
+        soonest = min((self._due(timer) for timer in self.timers), default=NEVER)
+        soonest = min(soonest, self._drain_due())
+        if self.drain_asked is not None:
+            # Becoming idle files nothing: look again soon.
+            soonest = min(soonest, self.plant.loop.now + _DRAIN_IDLE)
+        self.wake_by(soonest)

@@ -1,0 +1,386 @@
+"""The two data connections of one path of an FTP session: awaited or dialled, then pumped in one direction.
+
+Nothing is read from either before the transfer starts. It ends as a stream of bytes should: the sender's FIN becomes
+the receiver's FIN, after the last byte; anything else resets both sides, so that what was cut short never looks
+complete. A download is over when the client's kernel has every byte, because 226 must not overtake them
+(`ftp-balancing` point 24); an upload when the server was given FIN, because only then does it say 226.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+from typing import Final, Protocol
+
+from pasvport import sockets
+from pasvport.engine.data_ports import Lease
+from pasvport.engine.loop import READABLE
+from pasvport.engine.plant import Plant
+from pasvport.engine.pump import CERTAIN, CLOGGED, ENDED, GREEDY, IDLE, MAYBE, SOURCE_BROKEN, Pump
+from pasvport.engine.relay import reset_on_close, shut_writing
+from pasvport.engine.timers import NEVER
+from pasvport.errors import Side
+from pasvport.ftp.events import (
+    ClientDataConnected,
+    ClientDataFailed,
+    ClientDataRefused,
+    DataFinished,
+    Event,
+    ServerDataConnected,
+    ServerDataFailed,
+)
+from pasvport.record import DataEnding, Direction
+
+_GONE: Final[int] = select.EPOLLHUP | select.EPOLLERR
+_HUNG_UP: Final[int] = select.EPOLLRDHUP | _GONE
+_ROOM: Final[int] = select.EPOLLOUT
+_LOOK_AGAIN = 0.005
+"""Seconds between looks at what the client's kernel has not acknowledged yet."""
+_FIN = 1
+"""Our own FIN counts as one byte that is not acknowledged."""
+_SIP = 16 * 1024
+_MOST_SIPS = 16
+
+
+class Owner(Protocol):
+    """The session, as its data connections see it."""
+
+    plant: Plant
+
+    def tell(self, event: Event) -> None:
+        """Something happened."""
+
+
+class DataConnections:
+    """Of one path. `path` is its number in the dialogue; times are monotonic seconds, 0.0: not yet."""
+
+    __slots__ = (
+        "bucket",
+        "client",
+        "client_came",
+        "deadline",
+        "dialling_client",
+        "direction",
+        "ended",
+        "finished_at",
+        "is_over",
+        "lease",
+        "moved_at",
+        "opened_at",
+        "owner",
+        "path",
+        "peer",
+        "plant",
+        "pump",
+        "server",
+        "server_came",
+        "server_dialled",
+        "settling",
+        "started_at",
+        "turn_pending",
+    )
+
+    def __init__(self, owner: Owner, path: int) -> None:
+        self.owner = owner
+        self.plant = owner.plant
+        self.path = path
+        self.lease: Lease | None = None
+        self.client = self.server = -1
+        self.dialling_client = False
+        self.pump: Pump | None = None
+        self.direction = Direction.DOWNLOAD
+        self.peer = "-"
+        self.opened_at = self.plant.loop.now
+        self.client_came = self.server_dialled = self.server_came = self.started_at = self.finished_at = 0.0
+        self.moved_at = 0.0
+        self.ended = 0
+        """What is known of the source's end: MAYBE or CERTAIN of `pump`."""
+        self.settling = False
+        """Every byte was given to the client's kernel; its acknowledgement is awaited."""
+        self.is_over = self.turn_pending = False
+        self.deadline = NEVER
+        self.bucket: int | None = None
+
+    # --- the client's side ----------------------------------------------------------------------------------------
+
+    def claimed(self, descriptor: int, host: str) -> None:
+        """The client reached the leased port."""
+        self.lease = None
+        self.plant.loop.add(descriptor, self)
+        self._client_connected(descriptor, host)
+
+    def stranger_came(self, host: str) -> None:
+        """Somebody else did, and was dropped."""
+        self.owner.tell(ClientDataRefused(self.path, host))
+
+    def _client_connected(self, descriptor: int, host: str) -> None:
+        self.client = descriptor
+        self.peer = host
+        self.client_came = self.plant.loop.now
+        self.owner.tell(ClientDataConnected(self.path, host))
+
+    def client_dialled(self, descriptor: int, host: str, limit: float) -> None:
+        """A connection to an active client is under way."""
+        self.client, self.peer, self.dialling_client = descriptor, host, True
+        self.plant.loop.add(descriptor, self)
+        self._wake_at(self.plant.loop.now + limit)
+
+    # --- the server's side ----------------------------------------------------------------------------------------
+
+    def dialled_server(self, descriptor: int, limit: float) -> None:
+        """A connection to the server's data port is under way; it may take `limit` seconds."""
+        self.server = descriptor
+        self.server_dialled = self.plant.loop.now
+        self.plant.loop.add(descriptor, self)
+        self._wake_at(self.server_dialled + limit)
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def ready(self, descriptor: int, events: int) -> None:
+        """Either descriptor has something to say."""
+        if self.is_over:
+            return
+        if descriptor == self.server and not self.server_came:
+            self._server_answered(events)
+        elif descriptor == self.client and self.dialling_client:
+            self._client_answered(events)
+        elif self.settling:
+            self._look_at_the_rest()
+        else:
+            self._note_end(descriptor, events)
+            if self.pump is not None:
+                self._move_because(self.pump, descriptor, events)
+
+    def _server_answered(self, events: int) -> None:
+        code = _connect_error(self.server)
+        if code:
+            self._close_server()
+            self.owner.tell(ServerDataFailed(self.path, os.strerror(code)))
+        elif events & (_ROOM | READABLE):
+            self.server_came = self.plant.loop.now
+            self._note_end(self.server, events)
+            self.owner.tell(ServerDataConnected(self.path))
+
+    def _client_answered(self, events: int) -> None:
+        code = _connect_error(self.client)
+        if code:
+            self._close_client()
+            self.owner.tell(ClientDataFailed(self.path, os.strerror(code)))
+        elif events & (_ROOM | READABLE):
+            self.dialling_client = False
+            self._client_connected(self.client, self.peer)
+
+    def _note_end(self, descriptor: int, events: int) -> None:
+        if events & _HUNG_UP and descriptor == self._source_so_far():
+            self.ended = MAYBE if events & _GONE else CERTAIN
+
+    def _source_so_far(self) -> int:
+        """Before the start both sides may turn out to be the source; what is noted of the other does no harm."""
+        if self.pump is not None:
+            return self.pump.source
+        return self.server
+
+    def time_is_up(self, now: float) -> None:
+        """A connection attempt took too long, or it is time to look again at what the client has."""
+        if self.is_over:
+            return
+        if self.settling:
+            self._look_at_the_rest()
+        elif now < self.deadline:
+            self._wake_at(self.deadline)
+        elif self.dialling_client:
+            self._close_client()
+            self.owner.tell(ClientDataFailed(self.path, "timeout connect"))
+        elif self.server >= 0 and not self.server_came:
+            self._close_server()
+            self.owner.tell(ServerDataFailed(self.path, "timeout connect"))
+
+    def failed(self, error: Exception) -> None:
+        """A bug met while this path was served: the transfer is cut, the session goes on."""
+        self.plant.report(error)
+        if self.pump is not None:
+            self._finish(DataEnding.CUT)
+
+    def _wake_at(self, moment: float) -> None:
+        self.deadline = moment
+        self.plant.loop.timers.file(self, moment, self.plant.loop.now)
+
+    # --- the transfer ---------------------------------------------------------------------------------------------
+
+    def start(self, direction: Direction) -> None:
+        """Both connections stand: move the bytes."""
+        self.direction = direction
+        down = direction is Direction.DOWNLOAD
+        self.pump = Pump(self.server, self.client) if down else Pump(self.client, self.server)
+        if not down:
+            self.ended = MAYBE
+        self.started_at = self.moved_at = self.plant.loop.now
+        self._run(self.pump)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the receiver was given."""
+        return self.pump.total if self.pump is not None else 0
+
+    @property
+    def slow_side(self) -> Side:
+        """Who keeps a transfer from moving."""
+        pump = self.pump
+        waits_for_sink = self.settling or (pump is not None and pump.state is CLOGGED)
+        down = self.direction is Direction.DOWNLOAD
+        return Side.CLIENT if waits_for_sink is down else Side.SERVER
+
+    def _move_because(self, pump: Pump, descriptor: int, events: int) -> None:
+        if descriptor == pump.source:
+            if events & READABLE and pump.state in (IDLE, GREEDY):
+                self._run_or_queue(pump)
+        elif events & select.EPOLLERR and pump.state is not CLOGGED:
+            # Nothing is on its way to the receiver, so no write would tell that it has reset the connection.
+            self._broken(pump, source=False)
+        elif events & _ROOM and pump.state is CLOGGED:
+            self._run_or_queue(pump)
+
+    def _run_or_queue(self, pump: Pump) -> None:
+        """Transfers take turns, so that small exchanges wait for one heap of bytes at most."""
+        if pump.pipe is None:
+            self._run(pump)
+            return
+        pump.state = GREEDY
+        self._queue_up()
+
+    def _queue_up(self) -> None:
+        if not self.turn_pending:
+            self.turn_pending = True
+            self.plant.loop.defer(self)
+
+    def resume(self) -> None:
+        """The next turn."""
+        self.turn_pending = False
+        if self.pump is not None and not self.is_over and self.pump.state is GREEDY:
+            self._run(self.pump)
+
+    def _run(self, pump: Pump) -> None:
+        plant, before = self.plant, pump.taken + pump.total
+        state = pump.flow(self.ended, plant.read_size, plant.splicing)
+        if pump.taken + pump.total != before:
+            self.moved_at = plant.loop.now
+        if state is GREEDY:
+            self._queue_up()
+        elif state is ENDED:
+            self._sent_all(pump)
+        elif state not in (IDLE, CLOGGED):
+            self._broken(pump, source=state is SOURCE_BROKEN)
+
+    def _broken(self, pump: Pump, *, source: bool) -> None:
+        by_server = source is (self.direction is Direction.DOWNLOAD)
+        self._finish(DataEnding.SERVER_ABORT if by_server else DataEnding.CLIENT_ABORT)
+
+    def _sent_all(self, pump: Pump) -> None:
+        if not pump.shut:
+            pump.shut = True
+            shut_writing(pump.sink)
+        if self.direction is Direction.UPLOAD:
+            self._finish(DataEnding.COMPLETE)
+            return
+        # ProFTPD says 226 only after its own connection is closed at our end too.
+        self._close_server()
+        self.settling = True
+        self._look_at_the_rest()
+
+    def _look_at_the_rest(self) -> None:
+        """Whether the client's kernel has every byte; a client that closes says so, too."""
+        pump = self.pump
+        assert pump is not None
+        gone = _peer_gone(self.client)
+        if gone and gone != _ORDERLY:
+            self._broken(pump, source=False)
+        elif gone == _ORDERLY or _unacknowledged(self.client) <= _FIN:
+            self._finish(DataEnding.COMPLETE)
+        else:
+            self._wake_at(self.plant.loop.now + _LOOK_AGAIN)
+
+    def cut(self) -> DataFinished:
+        """Reset both connections of a started transfer; what there is to tell of it."""
+        self._end(reset=True)
+        return DataFinished(self.path, self.size, DataEnding.CUT)
+
+    def _finish(self, how: DataEnding) -> None:
+        self._end(reset=how is not DataEnding.COMPLETE)
+        self.owner.tell(DataFinished(self.path, self.size, how))
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """Give everything back; nothing is told. An ordinary close: nothing was moved that could look complete."""
+        self._end(reset=False)
+
+    def _end(self, *, reset: bool) -> None:
+        if self.is_over:
+            return
+        self.is_over = True
+        self.finished_at = self.plant.loop.now
+        if self.bucket is not None:
+            self.plant.loop.timers.cancel(self)
+        if self.lease is not None:
+            self.lease.give_back()
+            self.lease = None
+        if self.pump is not None:
+            self.pump.dispose(self.plant.pipes)
+        self._close_server(reset=reset)
+        self._close_client(reset=reset)
+
+    def _close_server(self, *, reset: bool = False) -> None:
+        if self.server >= 0:
+            if reset:
+                reset_on_close(self.server)
+            self.plant.loop.close(self.server)
+            self.server = -1
+
+    def _close_client(self, *, reset: bool = False) -> None:
+        if self.client >= 0:
+            if reset:
+                reset_on_close(self.client)
+            self.plant.loop.close(self.client)
+            self.client = -1
+            self.dialling_client = False
+
+
+_ORDERLY = -1
+
+
+def _peer_gone(descriptor: int) -> int:
+    """0 while the peer is there, `_ORDERLY` after its FIN, else the error that ended it.
+
+    What a client says on a connection that brings it a file is thrown away: closing over it would send a reset, which
+    may cost the client the last bytes.
+    """
+    try:
+        for _ in range(_MOST_SIPS):
+            if not os.read(descriptor, _SIP):
+                return _ORDERLY
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def _unacknowledged(descriptor: int) -> int:
+    """Bytes (and FIN) that the peer's kernel has not acknowledged (tcp(7), SIOCOUTQ)."""
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+    except OSError:
+        return 0
+
+
+def _connect_error(descriptor: int) -> int:
+    borrowed = sockets.borrow(descriptor)
+    try:
+        return borrowed.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    finally:
+        borrowed.detach()

@@ -1,0 +1,263 @@
+"""Data ports of `mode ftp`: leased to one session, opened when leased, given back on every path.
+
+A port that listens is a door. Sessions of different clients may hold leases on one door at once, because whoever comes
+is recognised by address; two leases that the same address could claim never share one. Doors are bound when their first
+lease is granted and closed with their last, so a port of the pool listens only while somebody is awaited there.
+
+Workers share a pool without talking: each begins with its own part of the ports, in random order (RFC 2577 section 4),
+and goes on with the others', which bind() refuses while another worker has them.
+
+Where sessions may go blind (`option ftp-auth-tls pass`) nobody can know which port a client was told; then the whole
+range listens from the start, as in `mode tcp`, and leases are looked up at the same doors.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import ipaddress
+import os
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from pasvport import sockets
+from pasvport.address import Family, family_of, unmapped
+from pasvport.engine.plant import Plant
+from pasvport.model import AuthTls, Bind, Proxy
+
+_ACCEPTABLE = 0x001
+_GUESSES = 8
+"""Random ports looked at before the rest of the pool is gone through in order."""
+_WILDCARDS = ("*", "", "0.0.0.0", "::")
+_BATCH = 16
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)
+
+Claim = str
+"""What a lease is recognised by: the leading bits of the client's address that `ftp-data-peer` compares."""
+
+
+class Holder(Protocol):
+    """Who holds a lease."""
+
+    def claimed(self, descriptor: int, host: str) -> None:
+        """The awaited peer connected: the descriptor is the holder's, the lease is over."""
+
+    def stranger_came(self, host: str) -> None:
+        """Somebody else connected to the leased port and was dropped; the lease stands."""
+
+
+class Lease:
+    """One port of the pool, held for one session until it is claimed or given back."""
+
+    __slots__ = ("claim", "door", "holder")
+
+    def __init__(self, door: Door, claim: Claim, holder: Holder) -> None:
+        self.door = door
+        self.claim = claim
+        self.holder = holder
+
+    @property
+    def port(self) -> int:
+        return self.door.port
+
+    def give_back(self) -> None:
+        """Nobody is awaited any more; a second time does nothing."""
+        self.door.forget(self)
+
+
+class Door:
+    """One address and port where leases wait. Without a socket of its own, a standing door brings it who comes."""
+
+    def __init__(self, ports: DataPorts, host: str, port: int, sock: _socket.socket | None) -> None:
+        self.ports = ports
+        self.host = host
+        self.port = port
+        self.leases: dict[Claim, Lease] = {}
+        self._sock = sock
+        if sock is not None:
+            ports.plant.loop.add(sock.fileno(), self, _ACCEPTABLE)
+
+    def grant(self, claim: Claim, holder: Holder) -> Lease:
+        """A lease for whoever shows `claim`, which nobody here may hold yet."""
+        lease = self.leases[claim] = Lease(self, claim, holder)
+        self.ports.count(1)
+        return lease
+
+    def forget(self, lease: Lease) -> None:
+        """A lease has ended."""
+        if self.leases.get(lease.claim) is lease:
+            del self.leases[lease.claim]
+            self.ports.count(-1)
+            if not self.leases:
+                self.close()
+
+    def close(self) -> None:
+        """Nobody is awaited here."""
+        self.ports.doors.pop((self.host, self.port), None)
+        if self._sock is not None:
+            self.ports.plant.loop.close(self._sock.detach())
+            self._sock = None
+
+    def ready(self, descriptor: int, events: int) -> None:
+        """Somebody knocked."""
+        for _ in range(_BATCH):
+            if self._sock is None:
+                return
+            caller = accepted(self._sock)
+            if caller is None:
+                return
+            self.ports.arrived(self, *caller)
+
+    def failed(self, error: Exception) -> None:
+        """A bug met while one caller was served; the door stays open for the others."""
+        self.ports.plant.report(error)
+
+
+def accepted(sock: _socket.socket) -> tuple[int, str] | None:
+    """(descriptor, peer's literal address) of the next connection; None when none waits or none can be taken."""
+    try:
+        descriptor, address = sock._accept()  # type: ignore[attr-defined]
+    except OSError:
+        return None
+    os.set_blocking(descriptor, False)
+    return descriptor, unmapped(address[0])
+
+
+class Pool:
+    """One bind whose ports are leased."""
+
+    def __init__(self, bind: Bind, worker: int, workers: int) -> None:
+        self.bind = bind
+        host = bind.endpoint.host
+        self.is_wildcard = host in _WILDCARDS
+        self.host = "" if self.is_wildcard else unmapped(host)
+        self.family = bind.endpoint.family
+        self._low, self._count = bind.ports.low, len(bind.ports)
+        self._worker, self._workers = worker, workers
+
+    def serves(self, host: str) -> bool:
+        """Whether a client that dialled `host` reaches this pool's ports there."""
+        if not self.is_wildcard:
+            return self.host == host
+        return self._has_family(family_of(host))
+
+    def _has_family(self, family: Family) -> bool:
+        both = self.family is Family.IPV6 and not self.bind.v6only
+        return family is self.family or (both and family is Family.IPV4)
+
+    def order(self, draw: Callable[[int], int]) -> Iterator[int]:
+        """Every port, some perhaps twice: a few at random from this worker's part, then all, that part first."""
+        own = range(self._worker, self._count, self._workers) or range(self._count)
+        for _ in range(min(_GUESSES, len(own))):
+            yield self._low + own[draw(len(own))]
+        start = draw(len(own))
+        for step in range(len(own)):
+            yield self._low + own[(start + step) % len(own)]
+        start = draw(self._count)
+        for step in range(self._count):
+            yield self._low + (start + step) % self._count
+
+
+class DataPorts:
+    """The data ports of one frontend in one worker.
+
+    `draw(n)` gives a random whole number below n that nobody can foresee. `bits` are the leading bits of IPv4 and IPv6
+    addresses by which a peer is recognised. `changed(+1|-1)` counts leases, `refused()` strangers.
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        proxy: Proxy,
+        draw: Callable[[int], int],
+        changed: Callable[[int], None],
+        refused: Callable[[], None],
+    ) -> None:
+        self.plant = plant
+        self._proxy = proxy
+        self._draw = draw
+        self.count = changed
+        self._refused = refused
+        self._bits = (proxy.ftp.data_peer_ipv4, proxy.ftp.data_peer_ipv6)
+        counters = plant.counters
+        self.pools = [Pool(bind, counters.worker, counters.workers) for bind in proxy.binds if bind.data]
+        self.doors: dict[tuple[str, int], Door] = {}
+        self.is_standing = proxy.ftp.auth_tls is AuthTls.PASS
+        """Listeners are open on every port anyway: doors need no sockets."""
+
+    # --- leasing --------------------------------------------------------------------------------------------------
+
+    def pool_for(self, host: str) -> Pool | None:
+        """The pool whose ports a client that dialled `host` is given; another address only where there is no other."""
+        matching = [pool for pool in self.pools if pool.serves(host)]
+        family = family_of(host)
+        others = [pool for pool in self.pools if not pool.is_wildcard and family_of(pool.host) is family]
+        return next(iter(matching or others), None)
+
+    def lease(self, pool: Pool, dialled: str, client: str, holder: Holder) -> Lease | None:
+        """A listening port for whom `client` stands for, or None when the pool has none left.
+
+        Raises OSError when the machine refuses (no descriptor, an address that is not ours).
+        """
+        host = pool.host or dialled
+        claim = self.claim_of(client)
+        for port in pool.order(self._draw):
+            door = self.doors.get((host, port))
+            if door is None:
+                door = self._open(pool, host, port)
+            if door is not None and claim not in door.leases:
+                return door.grant(claim, holder)
+        return None
+
+    def _open(self, pool: Pool, host: str, port: int) -> Door | None:
+        sock = None
+        if not self.is_standing:
+            try:
+                sock = sockets.open_door(pool.bind, host, port, self._proxy, self.plant.config.settings)
+            except OSError as error:
+                if error.errno in _TAKEN:
+                    return None
+                raise
+        door = self.doors[host, port] = Door(self, host, port, sock)
+        return door
+
+    def claim_of(self, host: str) -> Claim:
+        """What of a peer's address is compared."""
+        ipv4, ipv6 = self._bits
+        bits, full = (ipv6, 128) if ":" in host else (ipv4, 32)
+        if bits == full:
+            return host
+        if not (ipv4 or ipv6):
+            return ""
+        return str(ipaddress.ip_network(f"{host.partition('%')[0]}/{bits}", strict=False).network_address)
+
+    # --- arriving -------------------------------------------------------------------------------------------------
+
+    def arrived(self, door: Door, descriptor: int, host: str) -> None:
+        """Somebody connected to a leased port."""
+        lease = door.leases.get(self.claim_of(host))
+        if lease is not None:
+            lease.give_back()
+            lease.holder.claimed(descriptor, host)
+            return
+        self.turn_away(descriptor)
+        for each in list(door.leases.values()):
+            each.holder.stranger_came(host)
+
+    def awaited(self, host: str, port: int, caller: str) -> Door | None:
+        """The door at `host` and `port`, if somebody waits there for `caller`."""
+        door = self.doors.get((host, port))
+        return door if door is not None and self.claim_of(caller) in door.leases else None
+
+    def turn_away(self, descriptor: int) -> None:
+        """A stranger: reset the connection and count it."""
+        self._refused()
+        borrowed = sockets.borrow(descriptor)
+        sockets.reset_on_close(borrowed)
+        borrowed.close()
+
+    def close(self) -> None:
+        """Close every door."""
+        for door in list(self.doors.values()):
+            door.leases.clear()
+            door.close()

@@ -1,0 +1,238 @@
+"""What the FTP sessions of one frontend share in a worker: data ports, settings of their dialogues, failed logins."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Protocol
+
+from pasvport.address import Family, family_of
+from pasvport.engine.backends import LiveBackend, LiveServer
+from pasvport.engine.counters import FrontendCells
+from pasvport.engine.data_ports import DataPorts, Pool
+from pasvport.engine.plant import Plant
+from pasvport.engine.relay import Patience, patience
+from pasvport.engine.tables import LiveTable
+from pasvport.ftp.events import Timer
+from pasvport.ftp.settings import DEFAULT_GREETING, Settings
+from pasvport.model import Bind, Expression, Ftp, KeyType, Proxy
+from pasvport.stick.deferral import is_deferred
+from pasvport.stick.keys import Endpoints, compile_key, compile_name
+from pasvport.wire import FeaturesLearnt, Notice
+
+_DATA = 60_000
+_TRANSFER = 300_000
+_DRAIN = 2_000
+_EPISODE = 10.0
+"""Seconds without an exhausted pool after which the next is worth a new warning."""
+_MOST_SOURCES = 65_536
+"""Sources whose failed logins are remembered; beyond, the one that failed longest ago is forgotten."""
+
+
+_FAILED_BY = {kind: Expression("src", "src") for kind in KeyType} | {
+    KeyType.STRING: Expression("ftp.user", "ftp.user"),
+}
+"""Whom a failed login is counted against."""
+
+
+class Blind(Protocol):
+    """A session whose control connection is encrypted from end to end."""
+
+    host: str
+    backend: LiveBackend | None
+    pick: LiveServer | None
+
+
+class FtpService:
+    """`backends` by proxy index are all that a `use_backend` rule may lead to."""
+
+    def __init__(
+        self,
+        plant: Plant,
+        proxy: Proxy,
+        cells: FrontendCells,
+        backend: LiveBackend | None,
+        backends: Mapping[int, LiveBackend],
+        tables: Mapping[str, LiveTable],
+    ) -> None:
+        config = plant.config
+        self.plant = plant
+        self.proxy = proxy
+        self.cells = cells
+        self.ports = DataPorts(plant, proxy, random.SystemRandom().randrange, self._leases_changed, self._refused)
+        self.failures = LoginFailures(proxy.ftp)
+        self._routes = [compile_name(rule.expression, config.maps) for rule in proxy.use_backend]
+        self.backend = backend
+        self._backends = {live.proxy.name: live for live in backends.values()}
+        self._deferred = backend is None or is_deferred(proxy, backend.proxy)
+        self._settings: dict[int, Settings] = {}
+        self._patience: dict[int, Patience] = {}
+        self._tables = tables
+        self._blind: dict[str, list[Blind]] = {}
+        self._exhausted_at = -_EPISODE
+        self._own = _settings(proxy.ftp, deferred=self._deferred, retries=3)
+
+    # --- settings -------------------------------------------------------------------------------------------------
+
+    def settings(self) -> Settings:
+        """For the dialogue of a session that begins now."""
+        backend = self.backend
+        if backend is None:
+            return self._own
+        found = self._settings.get(backend.proxy.index)
+        if found is None or found.features != backend.features:
+            found = _settings(self.proxy.ftp, deferred=self._deferred, retries=backend.proxy.retries)
+            found = self._settings[backend.proxy.index] = replace(found, features=backend.features)
+        return found
+
+    def patience(self, backend: LiveBackend) -> Patience:
+        """Time limits of a session that `backend` serves."""
+        index = backend.proxy.index
+        found = self._patience.get(index)
+        if found is None:
+            found = self._patience[index] = patience(self.proxy, backend.proxy)
+        return found
+
+    def limit(self, timer: Timer, limits: Patience) -> float:
+        """Seconds."""
+        if timer is Timer.CLIENT:
+            return limits.client
+        if timer is Timer.SERVER:
+            return limits.server
+        return self._limits[timer]
+
+    @cached_property
+    def _limits(self) -> dict[Timer, float]:
+        timeouts = self.proxy.timeouts
+        return {
+            Timer.DATA: (timeouts.ftp_data or _DATA) / 1000,
+            Timer.TRANSFER: (timeouts.ftp_transfer or _TRANSFER) / 1000,
+            Timer.PENALTY: self.proxy.ftp.login_limit_delay / 1000,
+        }
+
+    # --- routing --------------------------------------------------------------------------------------------------
+
+    def route(self, session: Endpoints) -> LiveBackend | None:
+        """The backend for a session: the first `use_backend` rule that names one, else the default."""
+        for name_of in self._routes:
+            name = name_of(session)
+            found = self._backends.get(name) if name else None
+            if found is not None:
+                return found
+        return self.backend
+
+    # --- addresses ------------------------------------------------------------------------------------------------
+
+    def advertised(self, bind: Bind, pool: Pool | None, client: str, dialled: str) -> str:
+        """The IPv4 literal that 227 shall name to `client`, or "" where there is none."""
+        for rule in (*bind.advertise, *(pool.bind.advertise if pool is not None else ())):
+            if rule.network is None or client in rule.network:
+                return rule.host
+        host = pool.host if pool is not None and pool.host else dialled
+        return host if family_of(host) is Family.IPV4 else ""
+
+    # --- learning -------------------------------------------------------------------------------------------------
+
+    def learnt_features(self, backend: LiveBackend, features: tuple[bytes, ...]) -> None:
+        """A server lists these: its backend is known for no more from now on, in every worker."""
+        narrowed = tuple(name for name in backend.features if name in features)
+        if narrowed != backend.features:
+            backend.features = narrowed
+            self.plant.tell(FeaturesLearnt(backend.proxy.index, narrowed))
+
+    # --- blind sessions -------------------------------------------------------------------------------------------
+
+    def went_blind(self, session: Blind) -> None:
+        """Its data connections will come unannounced."""
+        self._blind.setdefault(session.host, []).append(session)
+
+    def left_blind(self, session: Blind) -> None:
+        """It is over."""
+        others = self._blind.get(session.host)
+        if others is not None and session in others:
+            others.remove(session)
+            if not others:
+                del self._blind[session.host]
+
+    def blind_session(self, host: str) -> Blind | None:
+        """The session of `host` that went blind last; stickiness brings all of them to one server."""
+        others = self._blind.get(host)
+        return others[-1] if others else None
+
+    # --- counting -------------------------------------------------------------------------------------------------
+
+    def count_in_tables(self, session: Endpoints, backend: LiveBackend | None) -> None:
+        """One failed login in the stick tables of this frontend and of `backend` that store ftp_fail_*."""
+        now = self.plant.loop.now
+        for name in {self.proxy.name, backend.proxy.name if backend is not None else ""}:
+            live = self._tables.get(name)
+            if live is None or not live.table.counts_failures:
+                continue
+            key = compile_key(_FAILED_BY[live.table.model.key_type], live.table.model)(session)
+            if key is not None:
+                live.table.login_failed(key, now)
+
+    def say_exhausted(self, reason: str) -> None:
+        """A lease failed: say so, once an episode."""
+        now = self.plant.loop.now
+        if now - self._exhausted_at > _EPISODE:
+            text = f"frontend {self.proxy.name}: no data port for a client: {reason} (425)"
+            self.plant.tell(Notice(4, text))
+        self._exhausted_at = now
+
+    def _leases_changed(self, step: int) -> None:
+        cells = self.plant.cells
+        cells[self.cells.ftp_lease_cur] += step
+        if step > 0:
+            cells[self.cells.ftp_lease] += 1
+
+    def _refused(self) -> None:
+        self.plant.cells[self.cells.ftp_stranger] += 1
+
+
+class LoginFailures:
+    """`ftp-login-limit N PERIOD`: when each source failed to log in. Steering brings a source to one worker."""
+
+    def __init__(self, ftp: Ftp) -> None:
+        self._limit = ftp.login_limit
+        self._period = ftp.login_limit_period / 1000
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def count(self, host: str, now: float) -> None:
+        """One more failure of `host`."""
+        if not self._limit:
+            return
+        times = self._times.pop(host, None)
+        if times is None:
+            times = deque(maxlen=self._limit + 1)
+        times.append(now)
+        self._times[host] = times
+        if len(self._times) > _MOST_SOURCES:
+            self._times.popitem(last=False)
+
+    def exceeded(self, host: str, now: float) -> bool:
+        """Whether `host` failed more often than it may."""
+        times = self._times.get(host)
+        if times is None:
+            return False
+        while times and times[0] <= now - self._period:
+            times.popleft()
+        if not times:
+            del self._times[host]
+        return len(times) >= self._limit
+
+
+def _settings(ftp: Ftp, *, deferred: bool, retries: int) -> Settings:
+    return Settings(
+        deferred=deferred,
+        greeting=ftp.greeting or DEFAULT_GREETING,
+        active=ftp.active,
+        auth=ftp.auth_tls,
+        denied=frozenset(ftp.denied),
+        trust_named_host=ftp.trust_named_host,
+        max_line=ftp.max_line,
+        redispatches=max(retries, 1),
+    )

@@ -1,0 +1,76 @@
+"""Data ports that listen from the start, because sessions may go blind (`option ftp-auth-tls pass`).
+
+Whoever comes is brought to the lease that waits for it, to the server of a blind session of the same address, or to the
+one that the stick table names (a session that another worker, or the process before a reload, let go blind); everybody
+else is turned away.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from pasvport.address import unmapped
+from pasvport.engine.backends import LiveServer
+from pasvport.engine.dialer import dial_data, literal_address, local_address
+from pasvport.engine.frontends import Doorway
+from pasvport.engine.listeners import LiveListener
+from pasvport.engine.loop import INWARD
+from pasvport.engine.session import Session
+from pasvport.record import Culprit, Stage
+
+
+class BlindData(Session):
+    """A data connection of a blind session: relayed as in `mode tcp`, to the same port of the session's server."""
+
+    __slots__ = ()
+
+    def begin(self) -> None:
+        """Accepted and counted: the server is known."""
+        plant, service = self.plant, self.doorway.frontend.ftp
+        assert service is not None
+        plant.loop.add(self.client, self, INWARD)
+        session = service.blind_session(self.host)
+        self.backend = backend = session.backend if session is not None else service.backend
+        if backend is None:
+            self._stop(Culprit.SERVER_ABORT, Stage.CONNECT)
+            return
+        plant.counters.enter(backend.cells)
+        server = session.pick if session is not None else backend.persistent(self)
+        if server is None:
+            plant.cells[service.cells.ftp_stranger] += 1
+            self._stop(Culprit.PROXY, Stage.CONNECT)
+            return
+        self.direct = True
+        self._assign(server)
+
+    def open_connection(self, server: LiveServer) -> int:
+        """Whatever port the server line names: the client was told this one."""
+        return dial_data(self, server, literal_address(self, server), self.destination_port)
+
+
+class StandingDoor(LiveListener):
+    """One listening socket of the range."""
+
+    session = BlindData
+
+    def __init__(self, doorway: Doorway, sock: _socket.socket) -> None:
+        LiveListener.__init__(self, doorway, sock)
+        service = doorway.frontend.ftp
+        assert service is not None
+        self._service = service
+
+    def _welcome(self, client: int, address: tuple[str, int] | str | bytes, *, admitted: bool = False) -> None:
+        host = unmapped(str(address[0]))
+        service, ports = self._service, self._service.ports
+        here, port = local_address(client)
+        door = ports.awaited(here, port, host)
+        if door is not None:
+            os.set_blocking(client, False)
+            self._close_gates(len(self.gates))
+            ports.arrived(door, client, host)
+        elif service.backend is None or not (service.blind_session(host) or service.backend.rules):
+            self._close_gates(len(self.gates))
+            ports.turn_away(client)
+        else:
+            LiveListener._welcome(self, client, address, admitted=admitted)

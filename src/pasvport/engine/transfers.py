@@ -1,0 +1,154 @@
+"""Data paths and transfers of an FTP session, as the dialogue orders them."""
+
+from __future__ import annotations
+
+import os
+
+from pasvport.engine.conversation import Conversation
+from pasvport.engine.counters import BackendCells, FrontendCells
+from pasvport.engine.data_connections import DataConnections
+from pasvport.engine.data_ports import Pool
+from pasvport.engine.dialer import dial_client, dial_data
+from pasvport.engine.frontends import Doorway
+from pasvport.ftp.actions import (
+    AbortTransfer,
+    DialClientData,
+    DialServerData,
+    DropData,
+    LeaseDataPort,
+    RecordTransfer,
+    StartTransfer,
+)
+from pasvport.ftp.events import ClientDataFailed, DataPortLeased, LeaseFailed, ServerDataFailed
+from pasvport.record import Culprit, Direction, Stage, TransferRecord
+
+_LONGEST_DIAL = 30.0
+"""Seconds, where `timeout connect` is longer or not said."""
+
+
+class Transfers(Conversation):
+    """At most one path at a time, and on it one transfer."""
+
+    __slots__ = ("dialled", "pool")
+
+    def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int, number: int) -> None:
+        Conversation.__init__(self, doorway, descriptor, host, port, number)
+        self.dialled = ""
+        """The address at our end of the client's connection."""
+        self.pool: Pool | None = None
+
+    # --- data -----------------------------------------------------------------------------------------------------
+
+    def _path(self, number: int) -> DataConnections:
+        """The connections of the present path; there is at most one."""
+        data = self.data
+        if data is None or data.path != number:
+            if data is not None:
+                data.drop()
+            data = self.data = DataConnections(self, number)
+        return data
+
+    def lease_port(self, action: LeaseDataPort) -> None:
+        """A port of the pool, listening before the client is told."""
+        data, pool, service = self._path(action.path), self.pool, self.service
+        reason = "the pool of data ports is exhausted"
+        try:
+            lease = service.ports.lease(pool, self.dialled, self.host, data) if pool is not None else None
+        except OSError as error:
+            lease, reason = None, os.strerror(error.errno or 0)
+        if lease is None:
+            self._lease_failed(action.path, reason if pool is not None else "no data ports for this address")
+            return
+        data.lease = lease
+        self.tell(DataPortLeased(action.path, lease.port))
+
+    def _lease_failed(self, path: int, reason: str) -> None:
+        self.plant.cells[self.service.cells.ftp_lease_fail] += 1
+        self.service.say_exhausted(reason)
+        self.tell(LeaseFailed(path, reason))
+
+    def drop_data(self, action: DropData) -> None:
+        """Give up a path whose transfer was not started."""
+        if self.data is not None and self.data.path == action.path:
+            self.data.drop()
+
+    def dial_server_data(self, action: DialServerData) -> None:
+        """Connect to the port that the server named."""
+        data, server = self._path(action.path), self.pick
+        assert server is not None
+        try:
+            descriptor = dial_data(self, server, action.host, action.port)
+        except OSError as error:
+            self.tell(ServerDataFailed(action.path, os.strerror(error.errno or 0)))
+            return
+        data.dialled_server(descriptor, min(self.patience.connect, _LONGEST_DIAL))
+
+    def dial_client_data(self, action: DialClientData) -> None:
+        """Connect to an active client."""
+        try:
+            descriptor = dial_client(self, action.host, action.port)
+        except OSError as error:
+            self.tell(ClientDataFailed(action.path, os.strerror(error.errno or 0)))
+            return
+        self._path(action.path).client_dialled(descriptor, action.host, min(self.patience.connect, _LONGEST_DIAL))
+
+    def start_transfer(self, action: StartTransfer) -> None:
+        """Both data connections stand."""
+        for cells in self.owners_of_events():
+            self.plant.cells[cells.ftp_xfer_cur] += 1
+        self._path(action.path).start(action.direction)
+
+    def abort_transfer(self, action: AbortTransfer) -> None:
+        """Reset both data connections; before whatever else waits to be told, so is the end."""
+        data = self.data
+        if data is not None and not data.is_over:
+            self._events.appendleft(data.cut())
+
+    def record_transfer(self, action: RecordTransfer) -> None:
+        """A transfer has ended: count it and write its line."""
+        record, data = action.record, self.data
+        down = record.direction is Direction.DOWNLOAD
+        for cells in self.owners_of_events():
+            counts = self.plant.cells
+            counts[cells.ftp_xfer] += 1
+            counts[cells.ftp_xfer_fail] += not record.is_complete
+            counts[cells.ftp_down if down else cells.ftp_up] += record.size
+            counts[cells.ftp_xfer_cur] -= bool(data is not None and data.started_at)
+        if data is not None and data.path == record.number:
+            self._add_times(record, data)
+        logger = self.doorway.frontend.logger
+        if logger is not None:
+            session = self.record(Culprit.NONE, Stage.NONE)
+            session.transfer = record
+            logger.transfer_ended(session)
+            session.transfer = None
+        self.count_bytes()
+
+    def _add_times(self, record: TransferRecord, data: DataConnections) -> None:
+        now = self.plant.loop.now
+        record.started = (data.started_at or data.opened_at) + self.plant.epoch_offset
+        record.peer = data.peer
+        record.client_wait = _milliseconds(data.opened_at, data.client_came)
+        record.connect_time = _milliseconds(data.server_dialled, data.server_came)
+        if data.started_at:
+            record.duration = _milliseconds(data.started_at, data.finished_at or now)
+
+    def owners_of_events(self) -> list[FrontendCells | BackendCells]:
+        """Whose counters what happens in this session moves."""
+        owners: list[FrontendCells | BackendCells] = [self.service.cells]
+        if self.backend is not None:
+            owners.append(self.backend.cells)
+        if self.pick is not None:
+            owners.append(self.pick.cells)
+        return owners
+
+    def moving(self, direction: Direction) -> int:
+        """Bytes of the transfer that has not been recorded yet."""
+        data = self.data
+        if data is None or data.direction is not direction or not self.dialogue.is_transferring:
+            return 0
+        return data.size
+
+
+def _milliseconds(start: float, end: float) -> int:
+    return int((end - start) * 1000 + 0.5) if start and end else -1
