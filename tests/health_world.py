@@ -76,13 +76,14 @@ Behaviour = Callable[[socket.socket, threading.Event], None]
 
 
 class Peer:
-    """A TCP server on 127.0.0.1 that treats every connection alike, in a thread each."""
+    """A TCP server that treats every connection alike, in a thread each."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behaviour, host: str = "127.0.0.1") -> None:
         self._behaviour = behaviour
         self._over = threading.Event()
         self._live: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -118,8 +119,8 @@ class Peer:
 
 
 @contextmanager
-def peer(behaviour: Behaviour) -> Iterator[Peer]:
-    served = Peer(behaviour)
+def peer(behaviour: Behaviour, host: str = "127.0.0.1") -> Iterator[Peer]:
+    served = Peer(behaviour, host)
     try:
         yield served
     finally:

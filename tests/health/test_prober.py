@@ -8,8 +8,6 @@ import random
 import socket
 import stat
 import threading
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -21,46 +19,15 @@ from pasvport.control.prober import Prober
 from pasvport.health.result import Status
 from pasvport.record import Operation
 from pasvport.wire import ObservedErrors
+from probing import probe, result_of, until
 
 FAST = model.Check(enabled=True, interval=20)
-PATIENCE = 20.0
-
-
-async def until(fact: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not fact():
-        assert time.monotonic() < deadline, f"waited for {what}"
-        await asyncio.sleep(0.002)
-
-
-def probe(conf: model.Config, story: Callable[[Witness, Prober], Awaitable[None]], **more: object) -> Witness:
-    """Run `story` while the prober of `conf` runs; everything must be gone afterwards."""
-    witness = Witness(conf)
-
-    async def main() -> None:
-        prober = Prober(conf, witness.roster, **more)  # type: ignore[arg-type]
-        prober.start()
-        try:
-            await story(witness, prober)
-        finally:
-            await prober.stop()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    asyncio.run(main())
-    return witness
 
 
 def status_of(conf: model.Config) -> tuple[Status, str]:
     """The first result of the first server's check."""
-    seen: list[tuple[Status, str]] = []
-
-    async def story(witness: Witness, _: Prober) -> None:
-        await until(lambda: witness.roster.view(0, 0).check.result.status is not Status.INI, "a result")
-        result = witness.roster.view(0, 0).check.result
-        seen.append((result.status, result.text))
-
-    probe(conf, story)
-    return seen[0]
+    result = result_of(conf)
+    return result.status, result.text
 
 
 def test_a_server_goes_down_and_comes_back() -> None:
