@@ -65,12 +65,12 @@ listings), as wu-ftpd, vsftpd and ProFTPD do:
 | transfer-time | whole seconds, 1 at least |
 | remote-host | the client's address |
 | file-size | bytes moved |
-| filename | the command's argument (a server writes the absolute path); blanks and control characters are `_`; none: `-` |
+| filename | the command's argument (a server writes the absolute path); blanks and controls are `_`; none: `-` |
 | transfer-type | `a` or `b` |
 | special-action-flag | `_` |
 | direction | `o` to the client, `i` from it (deleting, `d`, moves nothing and is not written) |
 | access-mode | `a` for the users `anonymous` and `ftp`, else `r`; who is a guest (`g`) only the server knows |
-| username | the user name, never a password; blanks and control characters are `_`; none: `?` |
+| username | the user name, never a password; blanks and controls are `_`; none: `?` |
 | service-name, authentication-method, authenticated-user-id | `ftp 0 *` |
 | completion-status | `c` when the client was told of a complete transfer, else `i` (refused too, as in vsftpd) |
 
