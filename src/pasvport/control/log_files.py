@@ -80,7 +80,6 @@ class FileStream:
     def _failed(self, error: OSError) -> None:
         if not self._failing:
             self._failing = True
-            self.backlog.claim_lost()
             self._say(f"cannot write to {self._file.path}: {error.strerror}; its lines wait, then are dropped")
 
     def _worked(self) -> None:
