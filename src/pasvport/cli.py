@@ -37,6 +37,8 @@ from pasvport.model import Config
 PROGRAM = "pasvport"
 FEATURES = frozenset({"ACCEPT4", "EPOLL", "GETADDRINFO", "LINUX_SPLICE", "LINUX_TPROXY", "SYSTEMD", "TFO", "TPROXY"})
 """HAProxy's names of what this program does too: for `feature()` in conditions."""
+LARGEST_FILE = 32 << 20
+"""Bytes of a file that the configuration names: a map."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,6 +195,7 @@ def _world(command: CommandLine) -> World:
         user_id=_user_id,
         group_id=_group_id,
         check_log_format=_check_log_format,
+        read_file=_read_file,
         hostname=socket.gethostname(),
         build=_build(),
         diagnostic_mode=command.diagnostic,
@@ -218,6 +221,17 @@ def _group_id(name: str) -> int | None:
 
 def _check_log_format(text: str) -> None:
     compile_format(text)
+
+
+def _read_file(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigError(getattr(error, "strerror", None) or str(error)) from None
+    if len(data) > LARGEST_FILE:
+        raise ConfigError(f"more than {LARGEST_FILE >> 20} MiB")
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _build() -> Build:

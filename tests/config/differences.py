@@ -69,7 +69,6 @@ DIFFERENCES: dict[str, str] = {
     "proxy-force-persist": _ACL,
     "proxy-declare": _ACL,
     "frontend-use-backend": _ACL,
-    "frontend-use-backend-plain": _ACL,
     "proxy-errorfile": "pasvport ignores HTTP error files with a warning, so it does not open them",
     "proxy-filter": _LATER,
     "proxy-dispatch": _LATER,

@@ -306,7 +306,7 @@ def test_backlog_reaches_the_binds_that_have_none():
         ("source 10.0.0.1 foo", "'source' only supports optional keywords 'interface' and 'usesrc'."),
         ("acl a src 10.0.0.1", "'acl' is not supported yet."),
         ("tcp-request connection reject", "'tcp-request' is not supported yet."),
-        ("use_backend b if TRUE", "'use_backend' is not supported yet."),
+        ("use_backend b if TRUE", "'use_backend ... if' needs ACLs, which are not supported yet."),
         ("retry-on foo", "'retry-on': unknown keyword 'foo'"),
     ],
 )
@@ -590,7 +590,7 @@ def test_stick_rules():
         ("stick on foo", "'stick': unknown fetch method 'foo'."),
         ("stick on req.len", "'stick': fetch method 'req.len' is not supported yet."),
         ("stick on src,foo", "'stick': unknown converter 'foo'."),
-        ("stick on src,lower", "'stick': converter 'lower' is not supported yet."),
+        ("stick on src,sha1", "'stick': converter 'sha1' is not supported yet."),
         ("stick on src,ipmask(99)", "'stick': converter 'ipmask' : invalid args: '99' is not an IPv4 mask."),
         ("stick on src_port,ipmask(8)", "'stick': converter 'ipmask' cannot be applied to integer values."),
         ("stick on src(3)", "'stick': fetch method 'src' : no argument expected, got '3'."),
@@ -736,6 +736,13 @@ def test_wrong_log_lines(rest, text):
 # --- every keyword is tried ---------------------------------------------------------------------------------------
 
 
+# Tried in test_ftp_language.
+FTP_OPTIONS = "ftp-active ftp-auth-tls ftp-xferlog ftp-check ftplog"
+FTP_KEYWORDS = (
+    "ftp-data-peer ftp-data-host ftp-greeting ftp-deny-commands ftp-max-line ftp-login-limit log-format-transfer"
+)
+
+
 def _tried(rows):
     return " ".join(str(row[0]) for row in rows).split()
 
@@ -748,9 +755,9 @@ def _tried(rows):
             _tried(GLOBALS),
             "insecure-fork-wanted log setenv presetenv unsetenv resetenv default-path",
         ),
-        (BIND, _tried(BINDS), ""),
+        (BIND, _tried(BINDS), "data advertise"),
         (SERVER, _tried(SERVERS), "track usesrc no-agent-check no-tfo no-backup"),
-        (OPTIONS, _tried(PROXIES), "splice-auto splice-request splice-response tcplog external-check"),
+        (OPTIONS, _tried(PROXIES), f"splice-auto splice-request splice-response tcplog external-check {FTP_OPTIONS}"),
     ],
 )
 def test_no_supported_keyword_is_forgotten(table, tried, elsewhere):
@@ -763,7 +770,7 @@ def test_no_supported_proxy_keyword_is_forgotten():
     names = {row.name.split()[0] for row in PROXY if row.status is Status.SUPPORTED and row.priority}
     elsewhere = (
         "bind backlog default_backend server server-template default-server stick-table stick tcp-check "
-        "external-check mode log bind-process stats http-request"
+        f"external-check mode log bind-process stats http-request use_backend use-server {FTP_KEYWORDS}"
     )
     assert names - first_words - {"disabled"} == set(elsewhere.split())
 

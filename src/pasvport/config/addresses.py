@@ -240,6 +240,7 @@ def _classic_ipv4(host: str) -> str | None:
 _BIND = Acceptable(PortUse.REQUIRED, range=True, descriptor=True)
 _SERVER = Acceptable(PortUse.OPTIONAL, offset=True)
 _PLAIN = Acceptable(PortUse.OPTIONAL)
+_HOST_ONLY = Acceptable(PortUse.FORBIDDEN)
 _SOURCE_RANGE = Acceptable(PortUse.OPTIONAL, range=True)
 _LOG = Acceptable(PortUse.OPTIONAL, descriptor=True, transports=(Transport.DATAGRAM, Transport.STREAM))
 
@@ -273,6 +274,11 @@ def plain_address(text: str, environment: Mapping[str, str] | None = None) -> En
     """One address with an optional port: `addr`, `agent-addr`, `usesrc`. Raises AddressError."""
     address = parse_address(text, _PLAIN, environment)
     return address.endpoint.with_port(address.low)
+
+
+def host_only(text: str, environment: Mapping[str, str] | None = None) -> Endpoint:
+    """One address that must not have a port. Raises AddressError."""
+    return parse_address(text, _HOST_ONLY, environment).endpoint
 
 
 def source_address(

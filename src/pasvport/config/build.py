@@ -9,9 +9,12 @@ from dataclasses import replace
 from pasvport.address import Endpoint, Family, PortRange
 from pasvport.config.draft import GlobalDraft, Keepalive, LogLine, ProxyDraft, Said, ServerDraft
 from pasvport.config.fullconn import fill_fullconn
+from pasvport.config.judged import Judged
 from pasvport.config.keywords_check import encoded
+from pasvport.config.keywords_option import FTPLOG, TCPLOG_FORMAT
 from pasvport.config.keywords_stats import stats_of
 from pasvport.config.references import tracked_name
+from pasvport.config.references_ftp import is_pool
 from pasvport.config.world import World
 from pasvport.model import (
     Agent,
@@ -19,28 +22,34 @@ from pasvport.model import (
     Check,
     CheckKind,
     Config,
+    Expression,
+    Ftp,
     Global,
     LogFormat,
     Logging,
     LogTarget,
+    Mode,
     Proxy,
     Server,
     SocketOptions,
     StickRule,
     Timeouts,
+    UseRule,
 )
 
 FIRST_PROXY_ID = 2
 
 
-def build(settings: GlobalDraft, drafts: list[ProxyDraft], environment: dict[str, str], world: World) -> Config:
+def build(judged: Judged, environment: dict[str, str]) -> Config:
     """The model of drafts that were judged and found free of errors."""
+    settings, drafts, world = judged.settings, judged.proxies, judged.world
     made = _settings(settings, environment, world)
     ids = _numbered([draft.id.value if draft.id is not None else None for draft in drafts], FIRST_PROXY_ID)
     proxies = tuple(
         _proxy(draft, index, number, made, world) for index, (draft, number) in enumerate(zip(drafts, ids, strict=True))
     )
-    return fill_fullconn(Config(made, proxies))
+    maps = tuple(found.compiled() for found in judged.maps.values())
+    return fill_fullconn(Config(made, proxies, maps=maps))
 
 
 def _numbered(forced: Iterable[int | None], first: int) -> Iterator[int]:
@@ -66,7 +75,7 @@ def _settings(draft: GlobalDraft, environment: dict[str, str], world: World) -> 
     values = dict(draft.values)
     for name in _PATHS:
         if name in values:
-            values[name] = posixpath.normpath(posixpath.join(world.directory, str(values[name])))
+            values[name] = _path(str(values[name]), world)
     if world.maxconn:
         values["maxconn"] = world.maxconn
     values.setdefault("node", world.hostname)
@@ -76,6 +85,10 @@ def _settings(draft: GlobalDraft, environment: dict[str, str], world: World) -> 
     targets = _targets(draft.logs, draft)
     changed = tuple(sorted(environment.items())) if draft.environment_edited else ()
     return replace(Global(), **values, log_targets=targets, environment=changed)  # type: ignore[arg-type]
+
+
+def _path(path: str, world: World) -> str:
+    return posixpath.normpath(posixpath.join(world.directory, path))
 
 
 def _targets(logs: list[LogLine], settings: GlobalDraft) -> tuple[LogTarget, ...]:
@@ -105,7 +118,7 @@ def _proxy(draft: ProxyDraft, index: int, number: int, settings: Global, world: 
         description=draft.description,
         stick_table=draft.stick_table,
         timeouts=_timeouts(draft),
-        logging=_logging(draft, settings),
+        logging=_logging(draft, settings, world),
         contstats=draft.option("contstats"),
     )
     if draft.is_frontend:
@@ -129,7 +142,13 @@ def _with_frontend(proxy: Proxy, draft: ProxyDraft, world: World) -> Proxy:
         socket_stats=draft.option("socket-stats"),
         unique_id_format=draft.unique_id_format.value if draft.unique_id_format is not None else None,
         nolinger_client=draft.option("nolinger"),
+        ftp=draft.ftp if draft.mode is Mode.FTP else Ftp(),
+        use_backend=_use_rules(draft.use_backend),
     )
+
+
+def _use_rules(rules: list[Said[Expression]]) -> tuple[UseRule, ...]:
+    return tuple(UseRule(rule.line.origin, rule.value) for rule in rules)
 
 
 def _with_backend(proxy: Proxy, draft: ProxyDraft) -> Proxy:
@@ -161,6 +180,8 @@ def _with_backend(proxy: Proxy, draft: ProxyDraft) -> Proxy:
         check_steps=tuple(draft.check_steps) if scripted else (),
         check_command=draft.check_command,
         check_path=draft.check_path,
+        ftp_check=draft.ftp_check if draft.check_kind is CheckKind.FTP else None,
+        use_server=_use_rules(draft.use_server),
         nolinger_server=draft.option("nolinger"),
     )
 
@@ -179,6 +200,8 @@ def _timeouts(draft: ProxyDraft) -> Timeouts:
         return draft.timeouts.get(name) or None
 
     front = {"client": given("client"), "client_fin": given("client-fin")} if draft.is_frontend else {}
+    if draft.is_frontend and draft.mode is Mode.FTP:
+        front |= {"ftp_data": given("ftp-data"), "ftp_transfer": given("ftp-transfer")}
     back = {}
     if draft.is_backend:
         back = {name: given(name) for name in ("server", "connect", "tunnel", "check")}
@@ -187,10 +210,14 @@ def _timeouts(draft: ProxyDraft) -> Timeouts:
     return Timeouts(**front, **back)
 
 
-def _logging(draft: ProxyDraft, settings: Global) -> Logging:
+def _logging(draft: ProxyDraft, settings: Global, world: World) -> Logging:
+    ftp = draft.mode is Mode.FTP and draft.is_frontend
+    fallen_back = draft.log_option == FTPLOG and draft.is_frontend and not ftp
     return Logging(
         targets=_proxy_targets(draft, settings),
-        format=_said(draft.log_format, draft),
+        format=TCPLOG_FORMAT if fallen_back else _said(draft.log_format, draft),
+        transfer_format=_said(draft.transfer_format, draft) if ftp else None,
+        xferlog=_path(draft.xferlog, world) if ftp and draft.xferlog is not None else None,
         error_format=_said(draft.error_log_format, draft),
         structured_data=_said(draft.structured_data, draft),
         tag=draft.log_tag,
@@ -226,7 +253,8 @@ def _binds(draft: ProxyDraft) -> Iterator[Bind]:
         forced.extend([bind.first_id or None] * len(bind.ports))
     ids = _numbered(forced, 1)
     for bind in draft.binds:
-        bind = replace(bind, backlog=bind.backlog or draft.backlog)
+        data = draft.mode is Mode.FTP and is_pool(bind)
+        bind = replace(bind, data=data, backlog=bind.backlog or draft.backlog)
         yield from _runs(bind, [next(ids) for _ in range(len(bind.ports))])
 
 

@@ -207,12 +207,13 @@ class _Loader:
 
     def finish(self, files: tuple[str, ...]) -> Outcome:
         """Judge and build."""
+        judged = Judged(self._settings, self._proxies, self._diagnostics, self._world)
         if not self._diagnostics.aborted:
-            judge(Judged(self._settings, self._proxies, self._diagnostics, self._world))
+            judge(judged)
         has_listener = any(proxy.binds and proxy.is_frontend and not proxy.disabled for proxy in self._proxies)
         if self._diagnostics.has_alerts:
             return Outcome(None, self._diagnostics, has_listener)
-        config = build(self._settings, self._proxies, self._environment, self._world)
+        config = build(judged, self._environment)
         return Outcome(replace(config, files=files), self._diagnostics, has_listener)
 
 

@@ -10,11 +10,14 @@ from pasvport.address import Endpoint
 from pasvport.config.keywords import Place
 from pasvport.config.syntax import Line, Word
 from pasvport.model import (
+    Advertise,
     Balance,
     Bind,
     CheckKind,
     CheckStep,
     Expression,
+    Ftp,
+    FtpCheck,
     LogTarget,
     Mode,
     ObserveMode,
@@ -90,6 +93,10 @@ class BindDraft:
     mode: int | None = None
     uid: int | None = None
     gid: int | None = None
+    data: bool = False
+    advertise: list[Advertise] = field(default_factory=list)
+    ftp: list[Said[str]] = field(default_factory=list)
+    """Its `data` and `advertise` words."""
 
 
 @dataclass(slots=True)
@@ -172,7 +179,9 @@ class ProxyDraft:
     `options` maps a table-driven option to whether it is on;
     `http` collects, by keyword, what the section said that only HTTP would obey. What was attempted counts
     even if the line was wrong, so that one mistake is not told twice. `metrics` and `http_rule` are `http-request`
-    lines: the exporter's, and the first of another kind.
+    lines: the exporter's, and the first of another kind. `ftp_only` is to `mode ftp` what `http` is to HTTP,
+    `ftp_binds` are the `data` and `advertise` words of bind lines. `bind_lines` goes with `binds`; `binds_refused`
+    lines gave none.
     """
 
     header: Line
@@ -194,12 +203,15 @@ class ProxyDraft:
     http_rule: Said[str] | None = None
     # frontend
     binds: list[Bind] = field(default_factory=list)
+    bind_lines: list[Line] = field(default_factory=list)
     bind_attempted: bool = False
+    binds_refused: int = 0
     listener_ids: dict[int, Line] = field(default_factory=dict)
     maxconn: int = 0
     backlog: int = 0
     session_rate_limit: int = 0
     default_backend: Said[str] | None = None
+    use_backend: list[Said[Expression]] = field(default_factory=list)
     client_keepalive: Keepalive = field(default_factory=Keepalive)
     # backend
     servers: list[ServerDraft] = field(default_factory=list)
@@ -207,6 +219,8 @@ class ProxyDraft:
     server_ids: dict[int, ServerDraft] = field(default_factory=dict)
     default_server: ServerDraft = field(default_factory=ServerDraft)
     balance: Balance = field(default_factory=Balance)
+    hash_said: Said[Expression] | None = None
+    use_server: list[Said[Expression]] = field(default_factory=list)
     stick_table: StickTable | None = None
     stick_line: Line | None = None
     stick_rules: list[StickRuleDraft] = field(default_factory=list)
@@ -221,9 +235,17 @@ class ProxyDraft:
     steps_inherited: bool = False
     check_command: str | None = None
     check_path: str | None = None
+    ftp_check: FtpCheck | None = None
+    # mode ftp
+    ftp: Ftp = field(default_factory=Ftp)
+    ftp_only: dict[str, Leftover] = field(default_factory=dict)
+    ftp_binds: list[Said[str]] = field(default_factory=list)
+    auth_tls_line: Line | None = None
     # logs
     logs: list[LogLine] = field(default_factory=list)
     log_format: Said[str] | None = None
+    transfer_format: Said[str] | None = None
+    xferlog: str | None = None
     log_option: str = ""
     error_log_format: Said[str] | None = None
     structured_data: Said[str] | None = None
@@ -262,7 +284,7 @@ class ProxyDraft:
         self.steps_inherited = bool(self.check_steps)
 
 
-_OWN = frozenset({"header", "kind", "name", "side", "id", "own_timeouts"})
+_OWN = frozenset({"header", "kind", "name", "side", "id", "own_timeouts", "ftp_only"})
 
 
 def _copied(value: object) -> object:

@@ -110,6 +110,8 @@ FETCHES: Mapping[str, Fetch] = {
         Fetch("bin", SampleType.BINARY, "a constant", _binary, "(<hex>)"),
         Fetch("ipv4", SampleType.ADDRESS, "a constant", _address(4), "(<ipv4>)"),
         Fetch("ipv6", SampleType.IPV6, "a constant", _address(6), "(<ipv6>)"),
+        Fetch("ftp.user", SampleType.STRING, "`mode ftp`: what the client said in USER; the choice of a server waits"),
+        Fetch("ftp.host", SampleType.STRING, "`mode ftp`: what the client said in HOST (RFC 7151); likewise"),
     )
 }
 
@@ -126,7 +128,35 @@ class Conversion:
     syntax: str = ""
 
 
+_MAP = "(<file>[,<default>])"
+
+
+def _nothing(args: tuple[str, ...]) -> None:
+    if args:
+        raise ConfigError(f"no argument expected, got '{args[0]}'")
+
+
+def _map(args: tuple[str, ...]) -> None:
+    if not args or not args[0]:
+        raise ConfigError("failed to open pattern file <>")
+    if len(args) > 2:
+        raise ConfigError(f"expects a file and a default, got {len(args)} arguments")
+
+
 CONVERTERS: Mapping[str, Conversion] = {
+    **{
+        name: Conversion(name, tuple(SampleType), SampleType.STRING, doc, check, syntax)
+        for name, doc, check, syntax in (
+            ("lower", "the text in lower case", _nothing, ""),
+            ("upper", "the text in upper case", _nothing, ""),
+            ("map", "as `map_str`", _map, _MAP),
+            ("map_str", "the value of the key that is the text, in a map file", _map, _MAP),
+            ("map_beg", "the value of the longest key that the text begins with", _map, _MAP),
+            ("map_end", "the value of the first key that the text ends with", _map, _MAP),
+            ("map_sub", "the value of the first key that is part of the text", _map, _MAP),
+            ("map_reg", "the value of the first key that, as a regular expression, is found in the text", _map, _MAP),
+        )
+    },
     "ipmask": Conversion(
         "ipmask",
         (SampleType.ADDRESS, SampleType.IPV6),
@@ -206,6 +236,11 @@ def _check_arguments(
         check(args)
     except ConfigError as error:
         raise LineError(f"{what} : invalid args: {error}.", word) from None
+
+
+def needs_ftp(expression: Expression) -> bool:
+    """Whether only a session in `mode ftp` has a sample for it."""
+    return expression.fetch.startswith("ftp.")
 
 
 def result_type(expression: Expression) -> SampleType:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from pasvport.config.diagnostics import Diagnostics, Form, Severity
 from pasvport.config.draft import GlobalDraft, ProxyDraft
+from pasvport.config.maps import Map
 from pasvport.config.syntax import Line, Word
 from pasvport.config.world import World
 
 
 @dataclass(slots=True)
 class Judged:
-    """All drafts, and where to complain."""
+    """All drafts, the map files they name by path as written, and where to complain."""
 
     settings: GlobalDraft
     proxies: list[ProxyDraft]
@@ -21,6 +22,7 @@ class Judged:
     world: World
     frontends: dict[str, ProxyDraft] = field(default_factory=dict)
     backends: dict[str, ProxyDraft] = field(default_factory=dict)
+    maps: dict[str, Map] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for proxy in self.proxies:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pasvport.config.arguments import integer
 from pasvport.config.cursor import Cursor, LineError
-from pasvport.config.draft import Leftover, ProxyDraft
+from pasvport.config.draft import Leftover, ProxyDraft, Said
 from pasvport.config.expressions import parse_expression
 from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table, later
 from pasvport.model import Algorithm, HashFunction, HashMethod
@@ -69,6 +69,7 @@ def _hash(cursor: Cursor, draft: ProxyDraft) -> None:
     if cursor.more:
         raise LineError(f"balance hash takes no other argument (got '{cursor.next}').", cursor.next)
     draft.balance = replace(draft.balance, algorithm=Algorithm.HASH, expression=expression)
+    draft.hash_said = Said(expression, cursor.line, word)
 
 
 def _algorithm(name: str, doc: str, read: Reader = _plain_algorithm, syntax: str = "") -> Keyword[ProxyDraft]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 
-from pasvport.config.addresses import bind_addresses
+from pasvport.address import Endpoint, Family, Network, PortRange
+from pasvport.config.addresses import bind_addresses, host_only
 from pasvport.config.arguments import duration, integer
 from pasvport.config.cursor import Cursor, LineError
-from pasvport.config.draft import BindDraft, ProxyDraft
+from pasvport.config.draft import BindDraft, ProxyDraft, Said
 from pasvport.config.keywords import Keyword, Status, Table, later, not_supported
 from pasvport.config.scalars import (
     ScalarError,
     parse_time,
     strict_int,
 )
+from pasvport.config.syntax import Word
 from pasvport.errors import AddressError
-from pasvport.model import Bind, SocketOptions, UnixPermissions
+from pasvport.model import Advertise, Bind, SocketOptions, UnixPermissions
 
 Reader = Callable[[Cursor, BindDraft], None]
 _USAGE = "'bind' expects {<path>|[addr1]:port1[-end1]}{,[addr]:port[-end]}... as arguments."
@@ -25,6 +28,7 @@ _USAGE = "'bind' expects {<path>|[addr1]:port1[-end1]}{,[addr]:port[-end]}... as
 def read_bind(cursor: Cursor, draft: ProxyDraft) -> None:
     """`bind ADDRESS[,ADDRESS]... [option]...`. Raises LineError; a line with a wrong option binds nothing."""
     draft.bind_attempted = True
+    draft.binds_refused += 1
     word = cursor.argument(_USAGE)
     try:
         addresses = bind_addresses(word.text, cursor.environment)
@@ -35,9 +39,13 @@ def read_bind(cursor: Cursor, draft: ProxyDraft) -> None:
     while cursor.more:
         _read_option(cursor, options)
     _claim_id(cursor, options, draft)
+    _refuse_local_pool(options, addresses)
+    draft.ftp_binds += options.ftp
+    draft.binds_refused -= 1
     permissions = UnixPermissions(options.mode, options.uid, options.gid)
     sockets = SocketOptions(mss=options.mss, user_timeout=options.user_timeout, fast_open=options.fast_open)
     for endpoint, ports in addresses:
+        draft.bind_lines.append(cursor.line)
         draft.binds.append(
             Bind(
                 origin=cursor.origin,
@@ -54,8 +62,19 @@ def read_bind(cursor: Cursor, draft: ProxyDraft) -> None:
                 defer_accept=options.defer_accept,
                 options=sockets,
                 permissions=permissions,
+                data=options.data,
+                advertise=tuple(options.advertise),
             )
         )
+
+
+def _refuse_local_pool(options: BindDraft, addresses: list[tuple[Endpoint, PortRange]]) -> None:
+    if options.ftp and any(endpoint.family in _PORTLESS for endpoint, _ in addresses):
+        said = options.ftp[0]
+        raise LineError(f"'{said.value}' : an address without ports cannot be a pool of data ports", said.word)
+
+
+_PORTLESS = (Family.UNIX, Family.ABNS, Family.FD)
 
 
 def _read_option(cursor: Cursor, options: BindDraft) -> None:
@@ -159,6 +178,40 @@ def positive_delay(cursor: Cursor) -> int:
     return duration(cursor, word, "tcp-ut")
 
 
+def _data(cursor: Cursor, options: BindDraft) -> None:
+    options.data = True
+    options.ftp.append(Said("data", cursor.line, cursor.words[cursor.at - 1]))
+
+
+def _advertise(cursor: Cursor, options: BindDraft) -> None:
+    options.ftp.append(Said("advertise", cursor.line, cursor.words[cursor.at - 1]))
+    host = _told(cursor, cursor.argument("'advertise' : missing IPv4 address"))
+    network = None
+    if cursor.text(cursor.at) == "for":
+        cursor.take()
+        network = _network(cursor)
+    options.advertise.append(Advertise(host, network))
+
+
+def _told(cursor: Cursor, word: Word) -> str:
+    """What PASV can tell: an IPv4 address, or a name that start-up resolves to one."""
+    try:
+        endpoint = host_only(word.text, cursor.environment)
+    except AddressError as error:
+        raise LineError(f"'advertise' : {error}", word) from None
+    if endpoint.family not in (Family.IPV4, Family.NAME) or endpoint.host == "0.0.0.0":
+        raise LineError(f"'advertise' : '{word}' is not an IPv4 address that PASV could tell", word)
+    return endpoint.host
+
+
+def _network(cursor: Cursor) -> Network:
+    word = cursor.argument("'advertise' : missing network after 'for'")
+    try:
+        return Network(str(ipaddress.ip_network(word.text, strict=False)))
+    except ValueError:
+        raise LineError(f"'advertise' : '{word}' is not an IPv4 or IPv6 network", word) from None
+
+
 def _stats_socket_only(cursor: Cursor, _options: BindDraft) -> None:
     word = cursor.words[cursor.at - 1]
     raise LineError(f"'{word}' belongs to 'stats socket', which is not supported yet.", word)
@@ -210,6 +263,16 @@ BIND: Table[BindDraft] = Table(
             "Accept once the client has spoken (an FTP client waits: not for port 21).",
             _flag("defer_accept"),
             "P2",
+        ),
+        _row("data", "", "`mode ftp`: its ports are a pool of data ports, as those of any range are.", _data, "P0"),
+        _row(
+            "advertise",
+            "<ipv4> [for <network>]",
+            "`mode ftp`: the address that PASV tells clients (of that network), where it is not the one they dialled. "
+            "May be said again; the first that fits counts.",
+            _advertise,
+            "P0",
+            "the dialled address",
         ),
         *(
             Keyword(name, syntax, doc, _stats_socket_only, priority="P0", status=Status.LATER)

@@ -45,8 +45,6 @@ _HTTP: tuple[Keyword[ProxyDraft], ...] = (
 
 _LATER: tuple[Keyword[ProxyDraft], ...] = (
     *later("acl", "A named test on traffic.", places=Place.EITHER | Place.NAMED_DEFAULTS, priority="P0"),
-    *later("use_backend", "A backend by condition.", places=Place.FRONTEND, priority="P0"),
-    *later("use-server", "A server by condition.", places=Place.BACKEND, priority="P0"),
     *later(
         "tcp-request tcp-response",
         "Rules on connections and content.",

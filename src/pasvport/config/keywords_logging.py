@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import ProxyDraft, Said
 from pasvport.config.keywords import Keyword, Misplaced, Place
+from pasvport.config.keywords_ftp import note_ftp
 from pasvport.config.keywords_log import read_log
 from pasvport.config.keywords_option import set_log_format, warn_in_backend
 
@@ -38,6 +39,13 @@ def _format_into(field: str) -> Reader:
     return read
 
 
+def _transfer_format(cursor: Cursor, draft: ProxyDraft) -> None:
+    draft.transfer_format = Said(_format_argument(cursor), cursor.line, cursor.word(1))
+    warn_in_backend(cursor, draft, cursor.keyword.text)
+    if draft.is_frontend:
+        note_ftp(cursor, draft, cursor.keyword.text)
+
+
 def _log_tag(cursor: Cursor, draft: ProxyDraft) -> None:
     draft.log_tag = cursor.argument("'log-tag' expects a tag for use in syslog.").text
 
@@ -63,6 +71,13 @@ LOGGING_ROWS: tuple[Keyword[ProxyDraft], ...] = (
         "<format>",
         "The line of a connection that failed before it became a session.",
         _format_into("error_log_format"),
+        "P1",
+    ),
+    _row(
+        "log-format-transfer",
+        "<format>",
+        "`mode ftp`: one more line for each transfer, in this format; `option ftplog` sets one.",
+        _transfer_format,
         "P1",
     ),
     _row("log-format-sd", "<format>", "Structured data of rfc5424 lines.", _format_into("structured_data")),

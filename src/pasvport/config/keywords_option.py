@@ -8,6 +8,7 @@ from pasvport.config.arguments import integer
 from pasvport.config.cursor import Cursor, LineError, Prefix
 from pasvport.config.draft import Leftover, ProxyDraft, Said
 from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table
+from pasvport.config.keywords_ftp_option import FTP_OPTION_ROWS
 from pasvport.config.placement import obey
 from pasvport.model import CheckKind
 
@@ -19,6 +20,8 @@ FTP_TRANSFER_FORMAT = (
     "%ci:%cp [%Xt] %ft %b/%Xs %XTw/%XTc/%XTt %XB %Xts %Xn %{+Q}Xu %Xd %Xv %{+Q}Xp %Xty %Xcm/%Xsm:%Xdp %Xc/%Xsc %Xe %XR"
 )
 """`option ftplog`: one line a transfer."""
+
+FTPLOG = "option ftplog"
 
 
 def read_option(cursor: Cursor, draft: ProxyDraft) -> None:
@@ -65,6 +68,11 @@ def warn_in_backend(cursor: Cursor, draft: ProxyDraft, said: str) -> None:
 
 def _tcplog(cursor: Cursor, draft: ProxyDraft) -> None:
     set_log_format(cursor, draft, TCPLOG_FORMAT, "option tcplog")
+
+
+def _ftplog(cursor: Cursor, draft: ProxyDraft) -> None:
+    set_log_format(cursor, draft, FTPLOG_FORMAT, FTPLOG)
+    draft.transfer_format = Said(FTP_TRANSFER_FORMAT, cursor.line, cursor.word(1))
 
 
 def _httplog(cursor: Cursor, draft: ProxyDraft) -> None:
@@ -168,6 +176,18 @@ _SUPPORTED: tuple[Keyword[ProxyDraft], ...] = (
         most=0,
     ),
     Keyword(
+        "ftplog",
+        "",
+        "`mode ftp`: log a line per session as `option tcplog` does, with user, commands and transfers, and a line per "
+        "transfer. In TCP mode it falls back to `option tcplog`, with a warning.",
+        _ftplog,
+        _ANY,
+        "P0",
+        "off",
+        misplaced=Misplaced.OWN,
+        most=0,
+    ),
+    Keyword(
         "httplog",
         "[clf]",
         "An HTTP log line; in TCP mode it falls back to `option tcplog`, with a warning.",
@@ -236,4 +256,4 @@ _REMOVED: tuple[Keyword[ProxyDraft], ...] = tuple(
     )
 )
 
-OPTIONS: Table[ProxyDraft] = Table(_SUPPORTED + _LATER + _HTTP + _REMOVED)
+OPTIONS: Table[ProxyDraft] = Table(_SUPPORTED + FTP_OPTION_ROWS + _LATER + _HTTP + _REMOVED)

@@ -12,6 +12,7 @@ from pasvport.config.keywords_balance import BALANCE_ROWS
 from pasvport.config.keywords_bind import read_bind
 from pasvport.config.keywords_check import read_external_check, read_tcp_check
 from pasvport.config.keywords_foreign import FOREIGN_ROWS
+from pasvport.config.keywords_ftp import FTP_ROWS
 from pasvport.config.keywords_logging import LOGGING_ROWS
 from pasvport.config.keywords_option import read_option
 from pasvport.config.keywords_source import read_source
@@ -27,7 +28,7 @@ Reader = Callable[[Cursor, ProxyDraft], None]
 
 def _mode(cursor: Cursor, draft: ProxyDraft) -> None:
     word = cursor.argument("unknown proxy mode ''.")
-    if word.text not in ("tcp", "http", "health"):
+    if word.text not in (*Mode, "health"):
         raise LineError(f"unknown proxy mode '{word}'.", word)
     if word.text == "health":
         raise LineError("'mode health' doesn't exist anymore.", word)
@@ -328,7 +329,16 @@ _SERVING: tuple[Keyword[ProxyDraft], ...] = (
 )
 
 _COMMON: tuple[Keyword[ProxyDraft], ...] = (
-    _row("mode", "tcp", "The protocol; only `tcp` is served.", _mode, _ANY, default="tcp", most=1),
+    _row(
+        "mode",
+        "tcp|ftp|http",
+        "What is understood of a session: `tcp` moves its bytes; `ftp` knows its commands and its data connections, "
+        "which HAProxy does not; `http` serves the statistics and nothing else. A frontend and its backends agree.",
+        _mode,
+        _ANY,
+        default="tcp",
+        most=1,
+    ),
     _row("option", "<name> ...", "See the options.", read_option, _ANY, misplaced=Misplaced.OWN, negatable=True),
     _row("id", "<number>", "Numeric id.", _id, Place.EITHER, "P1", "counted"),
     _row(
@@ -346,5 +356,5 @@ _COMMON: tuple[Keyword[ProxyDraft], ...] = (
 
 
 PROXY: Table[ProxyDraft] = Table(
-    _LISTENING + _SERVING + BALANCE_ROWS + TIMEOUT_ROWS + _COMMON + LOGGING_ROWS + STATS_ROWS + FOREIGN_ROWS
+    _LISTENING + _SERVING + BALANCE_ROWS + TIMEOUT_ROWS + _COMMON + FTP_ROWS + LOGGING_ROWS + STATS_ROWS + FOREIGN_ROWS
 )

@@ -31,7 +31,8 @@ stale.
 
 The language is HAProxy's, as version 2.6 has it: lexing, sections, units, addresses, `.if` blocks, defaults and
 messages are the same. A keyword that HAProxy has and pasvport has not is an error that says so; nothing is accepted and
-then forgotten. What only HTTP would obey is ignored with a warning, as HAProxy does in TCP mode.
+then forgotten. What only HTTP would obey is ignored with a warning, as HAProxy does in TCP mode. `mode ftp` is ours: it
+obeys what `mode tcp` obeys, and the keywords marked with it, which other modes ignore with a warning.
 
 Sections: `global`, `defaults [<name>] [from <defaults>]`, and `frontend`, `backend`, `listen`, each with `<name> [from
 <defaults>]`. In the tables, D F B stand for defaults, frontend and backend; a `listen` section is both of the latter.
@@ -99,7 +100,12 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _expressions() -> str:
-    lines = ["## Expressions of `stick` and `balance hash`", "", _line(("fetch", "gives", "meaning")), "|---|---|---|"]
+    lines = [
+        "## Expressions of `stick`, `balance hash`, `use_backend` and `use-server`",
+        "",
+        _line(("fetch", "gives", "meaning")),
+        "|---|---|---|",
+    ]
     lines += [_line((_code(fetch.name + fetch.syntax), fetch.type, fetch.doc)) for fetch in FETCHES.values()]
     lines += ["", _line(("converter", "gives", "meaning")), "|---|---|---|"]
     lines += [_line((_code(item.name + item.syntax), item.type, item.doc)) for item in CONVERTERS.values()]

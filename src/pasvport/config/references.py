@@ -12,6 +12,8 @@ from pasvport.config.diagnostics import Form, Severity, nearest
 from pasvport.config.draft import ProxyDraft, Said, ServerDraft
 from pasvport.config.judged import Judged, titled
 from pasvport.config.keywords_stats import statistics_only
+from pasvport.config.references_ftp import FTP_CHECKS
+from pasvport.config.references_maps import ftp_fetches, map_files, rule_names
 from pasvport.config.references_stick import short_keys, stick_rules
 from pasvport.config.syntax import Line
 from pasvport.errors import ConfigError
@@ -70,7 +72,7 @@ def _listeners(judged: Judged) -> None:
 def _timeouts(judged: Judged) -> None:
     for proxy in judged.started:
         given = {name for name, value in proxy.timeouts.items() if value}
-        no_server = "server" not in given and not (proxy.mode is Mode.TCP and "tunnel" in given)
+        no_server = "server" not in given and not (proxy.mode is not Mode.HTTP and "tunnel" in given)
         lacking = proxy.is_frontend and "client" not in given
         lacking |= proxy.is_backend and bool(proxy.servers) and ("connect" not in given or no_server)
         if lacking:
@@ -111,6 +113,7 @@ def _log_formats(judged: Judged) -> None:
             ("log-format", proxy.log_format),
             ("log-format-sd", proxy.structured_data),
             ("error-log-format", proxy.error_log_format),
+            ("log-format-transfer", proxy.transfer_format),
             ("unique-id-format", proxy.unique_id_format),
         ):
             if said is not None and proxy.is_frontend and (name, str(said.line.origin)) not in seen:
@@ -281,6 +284,10 @@ CHECKS: tuple[Callable[[Judged], None], ...] = (
     _tracks,
     _check_ports,
     short_keys,
+    ftp_fetches,
+    map_files,
+    rule_names,
+    *FTP_CHECKS,
 )
 
 

@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pasvport.config.directives import Build
+from pasvport.errors import ConfigError
 
 
 def _nobody(_name: str) -> int | None:
     return None
+
+
+def _no_file(_path: str) -> str:
+    raise ConfigError("there are no files here")
 
 
 def _any_format(_text: str) -> None:
@@ -21,15 +26,17 @@ class World:
     """What the machine and the command line know, frozen for one load.
 
     `user_id` and `group_id` answer None for a name the system does not know. `check_log_format` raises ConfigError with
-    the reason for a log-format string that cannot be rendered. `build` and `diagnostic_mode` (`-dD`) are for the
-    directives. Relative paths begin at `directory`. `maxconn` and `frontend_maxconn` are the command
-    line's `-n` and `-N` (0: not given), `localpeer` its `-L` ("": not given).
+    the reason for a log-format string that cannot be rendered; `read_file` gives the text of a file (bytes that are no
+    UTF-8 as surrogates) and raises ConfigError with the reason for one that cannot be read. `build` and
+    `diagnostic_mode` (`-dD`) are for the directives. Relative paths begin at `directory`. `maxconn` and
+    `frontend_maxconn` are the command line's `-n` and `-N` (0: not given), `localpeer` its `-L` ("": not given).
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
     user_id: Callable[[str], int | None] = _nobody
     group_id: Callable[[str], int | None] = _nobody
     check_log_format: Callable[[str], None] = _any_format
+    read_file: Callable[[str], str] = _no_file
     hostname: str = "localhost"
     build: Build = field(default_factory=Build)
     diagnostic_mode: bool = False

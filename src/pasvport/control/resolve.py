@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from pasvport.address import Endpoint, Family, family_of
 from pasvport.config.diagnostics import Diagnostic, Diagnostics, Form, Severity
-from pasvport.model import Bind, Config, LogTarget, Origin, Proxy, Server, Source
+from pasvport.model import Advertise, Bind, Config, LogTarget, Origin, Proxy, Server, Source
 
 PATIENCE = 30.0
 """Seconds for all look-ups together."""
@@ -128,6 +128,7 @@ def _endpoints(config: Config) -> Iterator[Endpoint]:
             yield from _given(target.endpoint)
         for bind in proxy.binds:
             yield bind.endpoint
+            yield from (_told(item) for item in bind.advertise)
         for step in proxy.check_steps:
             yield from _given(step.address)
         yield from _of_source(proxy.source)
@@ -168,7 +169,16 @@ def _proxy(book: _Book, proxy: Proxy) -> Proxy:
 
 
 def _bind(book: _Book, bind: Bind) -> Bind:
-    return replace(bind, endpoint=book.required(bind.endpoint, bind.origin, "bind"))
+    told = tuple(
+        replace(item, host=book.required(_told(item), bind.origin, "advertise").host) for item in bind.advertise
+    )
+    return replace(bind, endpoint=book.required(bind.endpoint, bind.origin, "bind"), advertise=told)
+
+
+def _told(item: Advertise) -> Endpoint:
+    """PASV can tell IPv4 addresses only."""
+    family = family_of(item.host)
+    return Endpoint(family, item.host, prefer=Family.IPV4 if family is Family.NAME else None)
 
 
 def _source(book: _Book, source: Source | None, origin: Origin) -> Source | None:

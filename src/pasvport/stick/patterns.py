@@ -7,6 +7,7 @@ where the longest does.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -48,7 +49,9 @@ def _scanned(entries: Entries, fits: Callable[[bytes, bytes], bool], text: bytes
 
 
 def _expression(entries: Entries) -> Lookup:
-    return partial(_searched, tuple((re.compile(key), value) for key, value in entries))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return partial(_searched, tuple((re.compile(key), value) for key, value in entries))
 
 
 def _searched(entries: tuple[tuple[re.Pattern[bytes], bytes], ...], text: bytes) -> bytes | None:
