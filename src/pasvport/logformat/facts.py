@@ -182,8 +182,8 @@ IDENTITY_FACTS: tuple[Fact, ...] = (
 
 SESSION_FACTS: tuple[Fact, ...] = (
     _plain("termination_state", Sort.TEXT, "termination state, two letters"),
-    _plain("bytes_in", Sort.NUMBER, "bytes from client to server (`mode ftp`: on the control connection)"),
-    _plain("bytes_out", Sort.NUMBER, "bytes from server to client (likewise)"),
+    _plain("bytes_in", Sort.NUMBER, "bytes from client to server (`mode ftp`: commands and uploads)"),
+    _plain("bytes_out", Sort.NUMBER, "bytes from server to client (`mode ftp`: replies and downloads)"),
     _plain("total_time", Sort.NUMBER, "ms from accept to the end"),
     _plain("queue_time", Sort.NUMBER, "ms waited in queues"),
     _plain("connect_time", Sort.NUMBER, "ms to connect to the server"),
