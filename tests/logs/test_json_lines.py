@@ -256,9 +256,7 @@ def test_needs_everything_it_reads() -> None:
                 read.add(name)
             return super().__getattribute__(name)
 
-    entry = Watched(
-        **{name: getattr(transfer_record(), name) for name in SessionRecord.__dataclass_fields__}  # type: ignore[arg-type]
-    )
+    entry = Watched(**{name: getattr(transfer_record(), name) for name in SessionRecord.__dataclass_fields__})
     session_fields(entry, Event.ENDED)
     transfer_fields(entry)
     assert {"ftp", "transfer", "client_address", "source_port"} <= read

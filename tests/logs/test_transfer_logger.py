@@ -57,7 +57,7 @@ def failed() -> SessionRecord:
 
 
 def test_both_default_lines() -> None:
-    formats = {"format": FTPLOG_FORMAT, "transfer_format": FTP_TRANSFER_FORMAT}
+    formats: dict[str, Any] = {"format": FTPLOG_FORMAT, "transfer_format": FTP_TRANSFER_FORMAT}
     with udp_sink() as sink, proxy_logger(configuration(raw(sink), **formats)) as (logger, _):
         logger.session_started(ftp_record())
         logger.session_connected(ftp_record())

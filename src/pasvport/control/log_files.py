@@ -29,6 +29,7 @@ class FileStream:
         self._pace = pace
         self._say = say
         self._failing = False
+        self._pause = pace.first_pause
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -48,22 +49,26 @@ class FileStream:
         self.backlog.lose_all()
 
     def _run(self) -> None:
-        pause = self._pace.first_pause
         try:
-            while True:
-                batch = self.backlog.take()
-                if not batch and not self._file.owes:
-                    if self._stop.is_set():
-                        return
-                    self.backlog.wait(0.2)
-                elif self._append(batch):
-                    pause = self._pace.first_pause
-                elif self._stop.wait(pause):
-                    return
-                else:
-                    pause = min(pause * 2, self._pace.longest_pause)
+            while self._work():
+                pass
         finally:
             self.backlog.lose(self._file.close())
+
+    def _work(self) -> bool:
+        """Write what there is, or wait; False when the work is over."""
+        batch = self.backlog.take()
+        if batch or self._file.owes:
+            return self._append(batch) or self._rested()
+        if self._stop.is_set():
+            return False
+        self.backlog.wait(0.2)
+        return True
+
+    def _rested(self) -> bool:
+        """Wait before the next attempt; False when there shall be none."""
+        pause, self._pause = self._pause, min(self._pause * 2, self._pace.longest_pause)
+        return not self._stop.wait(pause)
 
     def _append(self, batch: list[bytes]) -> bool:
         """Write a batch; False when not all of it was, and the rest went back."""
@@ -83,6 +88,7 @@ class FileStream:
             self._say(f"cannot write to {self._file.path}: {error.strerror}; its lines wait, then are dropped")
 
     def _worked(self) -> None:
+        self._pause = self._pace.first_pause
         if self._failing:
             self._failing = False
             lost = self.backlog.claim_lost()
