@@ -11,6 +11,7 @@ from pasvport.config.draft import GlobalDraft
 from pasvport.config.keywords import Keyword, Place, Status, Table, later, not_supported, words
 from pasvport.config.keywords_environment import ENVIRONMENT_ROWS
 from pasvport.config.keywords_log import read_log
+from pasvport.config.keywords_stats_socket import STATS_ROWS
 from pasvport.config.placement import check_count
 from pasvport.config.scalars import lenient_int, strict_int
 
@@ -338,7 +339,6 @@ _TUNING: tuple[Keyword[GlobalDraft], ...] = (
 )
 
 _LATER: tuple[Keyword[GlobalDraft], ...] = (
-    *later("stats", "The runtime API.", places=_GLOBAL, priority="P0"),
     *later("mworker-max-reloads close-spread-time", "Reloading.", places=_GLOBAL),
     *later(
         "ca-base crt-base ssl-default-bind-options ssl-default-bind-ciphers ssl-default-bind-ciphersuites "
@@ -396,4 +396,6 @@ _REMOVED: tuple[Keyword[GlobalDraft], ...] = (
     Keyword("tune.chksize", "<n>", "Use 'tune.bufsize'.", None, _GLOBAL, "P3", status=Status.REMOVED),
 )
 
-GLOBAL: Table[GlobalDraft] = Table(_PROCESS + _NAMES + ENVIRONMENT_ROWS + _TUNING + _LATER + _HTTP + _REMOVED)
+GLOBAL: Table[GlobalDraft] = Table(
+    _PROCESS + _NAMES + STATS_ROWS + ENVIRONMENT_ROWS + _TUNING + _LATER + _HTTP + _REMOVED
+)

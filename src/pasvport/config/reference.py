@@ -20,6 +20,7 @@ from pasvport.config.keywords_proxy import PROXY
 from pasvport.config.keywords_server import SERVER
 from pasvport.config.keywords_source import SOURCE
 from pasvport.config.keywords_stats import STATS
+from pasvport.config.keywords_stats_socket import SOCKET
 from pasvport.config.keywords_stick import STORED, TABLE
 
 D = TypeVar("D")
@@ -52,6 +53,7 @@ def render() -> str:
         _section("Options of proxy sections: `option <name>`", OPTIONS, places=True),
         _section("Algorithms: `balance <algorithm>`", BALANCE),
         _section("`bind` options", BIND),
+        _section("`stats socket` options", SOCKET),
         _section("`server` and `default-server` options", SERVER),
         _section("`source`: words after the address", SOURCE),
         _section("`stick-table` options", TABLE),

@@ -18,7 +18,7 @@ from pasvport.control.transition import Backend, Transitions
 from pasvport.health.agent import AgentReply, AgentReport
 from pasvport.health.machine import Health, agent_interval, check_interval, punish
 from pasvport.health.result import CheckResult, Outcome, Status, reason
-from pasvport.model import Algorithm, Balance, Config, HashMethod, OnError, Proxy
+from pasvport.model import Algorithm, Balance, Config, HashMethod, OnError, Proxy, Server
 from pasvport.record import Admin, Operation, ServerState
 from pasvport.wire import ObservedErrors, ServerChanged
 
@@ -104,6 +104,14 @@ class Roster:
         group = [s for s in backend.servers if s.is_usable and s.server.backup is not bool(backend.active)]
         weight = sum(s.weight for s in group)
         return BackendView(backend.active, backend.backup, weight, ago, backend.downtime + down_now, backend.times_down)
+
+    def server(self, proxy: int, server: int) -> Server:
+        """The server as it is now: what the configuration says, and what orders changed since."""
+        return self._standings[proxy, server].server
+
+    def replace_server(self, proxy: int, number: int, server: Server) -> None:
+        """The server has another address, or another check. Tell workers and the prober too."""
+        self._standings[proxy, number].server = server
 
     def may_check(self, proxy: int, server: int) -> bool:
         """Whether the server's check is to be run now; maintenance pauses checks."""
@@ -295,6 +303,15 @@ class Roster:
         change, full = _HEALTH_MODES[mode]
         if standing.check is not None:
             standing.check.value = standing.check.top if full else 0
+        change(self._transitions, standing, ", changed from CLI")
+
+    def set_agent(self, proxy: int, server: int, *, up: bool) -> None:
+        """`set server B/S agent up|down`: believe it until the agent speaks again."""
+        standing = self._standings[proxy, server]
+        if standing.agent is None:
+            return
+        standing.agent.value = standing.agent.top if up else 0
+        change = Transitions.run if up else Transitions.stop
         change(self._transitions, standing, ", changed from CLI")
 
     def set_checking(self, proxy: int, server: int, *, agent: bool, enabled: bool) -> None:

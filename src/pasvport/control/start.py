@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pasvport.control import host
+from pasvport.control.api.server import RuntimeApi
 from pasvport.control.console import Console
 from pasvport.control.ports import Ports, settle_port_range
 from pasvport.control.supervisor import Orders, Supervisor
@@ -115,7 +116,7 @@ def _serve_here(config: Config, launch: Launch, console: Console, announcement: 
     if ports is None:
         announcement.fail()
         return 1
-    orders = Orders(launch.master_worker, announcement.make, launch.worker_module)
+    orders = Orders(launch.master_worker, announcement.make, launch.worker_module, (RuntimeApi,))
     try:
         return asyncio.run(_supervise(config, ports, console, orders))
     except ResourceError as error:

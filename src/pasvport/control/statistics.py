@@ -311,7 +311,7 @@ def _backend(served: Served, proxy: Proxy, selection: Selection) -> Values:
     values = _identity(proxy, Kind.BACKEND, "BACKEND") | _NO_HTTP_BACKEND | _NO_HTTP_WHOLE
     values |= _behind(served.tally, block, counters, proxy)
     values["rate"], values["rate_max"] = served.rates.rate(block, "stot"), served.rates.largest(block, "stot")
-    values["slim"] = proxy.fullconn
+    values["slim"] = proxy.fullconn or 1
     values["status"] = "UP" if view.weight or not proxy.servers else "DOWN"
     values["act"], values["bck"] = view.active, view.backup
     values["chkdown"], values["lastchg"] = view.times_down, int(view.changed_ago)

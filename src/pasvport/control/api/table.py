@@ -1,0 +1,9 @@
+"""Every command there is. docs/runtime-api.md is generated from this table."""
+
+from __future__ import annotations
+
+from pasvport.control.api.commands import Command
+from pasvport.control.api.commands_cli import CLI_COMMANDS
+from pasvport.control.api.commands_show import SHOW_COMMANDS
+
+COMMANDS: tuple[Command, ...] = CLI_COMMANDS + SHOW_COMMANDS
