@@ -1,7 +1,7 @@
 """What can be seen of a running worker: the rows that answer the runtime API's questions.
 
 Rows travel as plain tuples (a wire.Answered holds nothing else); whoever receives them gives them their names back with
-`SessionSight(*row)`. Ages and idle times are seconds. Numbers that identify are unique over the workers of a
+`SessionSight._make(row)`. Ages and idle times are seconds. Numbers that identify are unique over the workers of a
 generation.
 """
 
@@ -76,12 +76,12 @@ class SessionSight(NamedTuple):
     @property
     def bytes_in(self) -> int:
         """What the client sent."""
-        return FlowSight(*self.upload).total  # type: ignore[arg-type]
+        return FlowSight._make(self.upload).total
 
     @property
     def bytes_out(self) -> int:
         """What the server sent."""
-        return FlowSight(*self.download).total  # type: ignore[arg-type]
+        return FlowSight._make(self.download).total
 
 
 class FtpSessionSight(NamedTuple):

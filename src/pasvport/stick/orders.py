@@ -93,7 +93,8 @@ def passes(table: StickTable, filters: Iterable[Filter], row: Row) -> bool:
 
 def _value(table: StickTable, name: str, row: Row) -> int:
     if DATA_TYPES[name].kind is Kind.SERVER:
-        return row.server_id if name == "server_id" else -1
+        # HAProxy compares the number of a key in a dictionary of its own; only 0, none, says anything.
+        return row.server_id if name == "server_id" else -bool(row.server_key)
     value = row.values[_place(table, name)]
     return value[0] if isinstance(value, tuple) else value
 
