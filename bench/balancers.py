@@ -59,6 +59,14 @@ def haproxy_text(shape: Shape) -> str:
     )
 
 
+def mode_ftp_text(shape: Shape) -> str:
+    """The page's frontend and backend with their mode changed, and FTP's log lines; the rest as it is."""
+    text = haproxy_text(shape)
+    tcp = text.index("frontend tcp_fe")
+    page = text[:tcp].replace("mode tcp", "mode ftp").replace("option tcplog", "option ftplog")
+    return page + text[tcp:]
+
+
 def _haproxy_backend(name: str, check: int, port: str, extra: int) -> str:
     servers = [f"    server s{n} {host}{port} check port {check}" for n, host in enumerate(SERVERS)]
     servers += [f"    server x{n} {_distant(n)} check port {check}" for n in range(extra)]
@@ -159,6 +167,7 @@ def peers() -> dict[str, Peer]:
     haproxy, nginx = _program("haproxy"), _program("nginx") if Path(NGINX_STREAM).exists() else ""
     found = (
         Peer("pasvport", _pasvport(), haproxy_text, *_HAPROXY),
+        Peer("pasvport-ftp", _pasvport(), mode_ftp_text, *_HAPROXY),
         Peer("haproxy", haproxy, haproxy_text, *_HAPROXY),
         Peer("haproxy+splice", haproxy, haproxy_text, *_HAPROXY, splice=True),
         Peer("nginx", nginx, nginx_text, *_NGINX),

@@ -10,6 +10,7 @@ from functools import partial
 from bench.balancers import Peer, Running, check_seconds, maxconn, running
 from bench.layout import FTP_PORT, TCP_PORT, Shape, clients, many_clients
 from bench.processes import Background, BenchError, Tool, cpu_seconds, descriptors, load, pss_kilobytes
+from bench.results import OURS_FTP
 
 Metrics = dict[str, float]
 STICKY = ("pasvport", "haproxy")
@@ -116,14 +117,15 @@ def ftp_sessions(at: Running, seconds: float) -> Metrics:
     if not at.direct:
         metrics["cpu_us"] = cpu / max(1.0, found["done"]) * 1e6
         # A session is two connections: control and data.
-        metrics["connections"] = 2 * (warm["done"] + found["done"])
+        if at.name != OURS_FTP:
+            metrics["connections"] = 2 * (warm["done"] + found["done"])
     return metrics
 
 
 def ftp_cases(scale: Scale) -> Iterator[Case]:
     """One worker, two workers."""
     for workers in (1, 2):
-        peers = ALL if workers == 1 else BALANCERS
+        peers = (*(ALL if workers == 1 else BALANCERS), "pasvport-ftp")
         yield Case("ftp", _workers(workers), peers, Shape(workers), partial(ftp_sessions, seconds=scale.seconds))
 
 

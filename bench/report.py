@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bench.measurements import MEASUREMENTS
-from bench.results import METRICS, OURS, REFERENCE, Outcome, Row, verdicts
+from bench.results import METRICS, OURS, OURS_FTP, REFERENCE, Outcome, Row, verdicts
 
-COLUMNS = ("pasvport", "haproxy", "haproxy+splice", "nginx", "direct")
+COLUMNS = ("pasvport", "pasvport-ftp", "haproxy", "haproxy+splice", "nginx", "direct")
 
 
 def tables(outcome: Outcome) -> str:
@@ -34,16 +34,20 @@ def _goals(outcome: Outcome) -> str:
 
 def _table(rows: list[Row]) -> str:
     peers = [peer for peer in COLUMNS if any(peer in row.samples for row in rows)]
-    ratios = [peer for peer in peers if peer not in (OURS, "direct")] if OURS in peers else []
-    head = ["case", "", *peers, *(f"{OURS}/{peer}" for peer in ratios)]
+    ratios = [(ours, peer) for ours in (OURS, OURS_FTP) for peer in peers if _compares(ours, peer, peers)]
+    head = ["case", "", *peers, *(f"{ours}/{peer}" for ours, peer in ratios)]
     lines = []
     for row in rows:
         for metric in row.metrics():
             if metric == "errors" and not any(row.median(peer, "errors") for peer in peers):
                 continue
-            cells = [_cell(row, peer, metric) for peer in peers] + [_ratio(row, metric, peer) for peer in ratios]
+            cells = [_cell(row, peer, metric) for peer in peers] + [_ratio(row, metric, *pair) for pair in ratios]
             lines.append([row.name, _title(metric), *cells])
     return aligned([head, *lines])
+
+
+def _compares(ours: str, peer: str, peers: list[str]) -> bool:
+    return ours in peers and peer not in (OURS, OURS_FTP, "direct")
 
 
 def _title(metric: str) -> str:
@@ -58,10 +62,10 @@ def _cell(row: Row, peer: str, metric: str) -> str:
     return f"{value:,.{METRICS[metric].digits}f} ±{row.spread(peer, metric) * 100:.0f}%"
 
 
-def _ratio(row: Row, metric: str, peer: str) -> str:
+def _ratio(row: Row, metric: str, ours: str, peer: str) -> str:
     if METRICS[metric].higher is None:
         return ""
-    ratio = row.ratio(OURS, metric, peer)
+    ratio = row.ratio(ours, metric, peer)
     return "-" if ratio is None else f"{ratio:.2f}"
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 REFERENCE = "haproxy"
 OURS = "pasvport"
+OURS_FTP = "pasvport-ftp"
+"""With the word `tcp` of the page changed to `ftp`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class Goal:
     metric: str
     bound: float
     to: str = REFERENCE
+    of: str = OURS
 
     @property
     def at_least(self) -> bool:
@@ -141,6 +144,8 @@ class Goal:
 GOALS = (
     Goal("connections", ", logs", "per_second", 1.0),
     Goal("ftp", "", "per_second", 1.0),
+    Goal("ftp", "", "per_second", 1.0, of=OURS_FTP),
+    Goal("ftp", "", "first_byte_p50_us", 1.0, of=OURS_FTP),
     Goal("bulk", "", "gb_per_second", 2.5),
     Goal("bulk", "", "gb_per_second", 1.5, "haproxy+splice"),
     Goal("bulk", "", "cpu_s_per_gb", 0.3),
@@ -169,10 +174,11 @@ def verdicts(outcome: Outcome) -> list[Verdict]:
 def _judge(goal: Goal, row: Row) -> Verdict | None:
     if row.measurement != goal.measurement or goal.part not in row.name:
         return None
-    ratio = row.ratio(OURS, goal.metric, goal.to)
+    ratio = row.ratio(goal.of, goal.metric, goal.to)
     if ratio is None:
         return None
-    what = f"{row.measurement}: {row.name}: {METRICS[goal.metric].title} to {goal.to}"
+    mode = " of mode ftp" if goal.of == OURS_FTP else ""
+    what = f"{row.measurement}: {row.name}: {METRICS[goal.metric].title}{mode} to {goal.to}"
     return Verdict(what, f"{'>=' if goal.at_least else '<='} {goal.bound:g}", ratio, goal.met(ratio))
 
 

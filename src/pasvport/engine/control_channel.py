@@ -236,7 +236,7 @@ class ControlChannel(Transfers):
 
     def close_both(self, *, reset_client: bool, reset_server: bool) -> None:
         """An orderly end for the client, even if it said more than was read."""
-        if not self.blind and not reset_client:
+        if self.client_held and not self.blind and not reset_client:
             shut_writing(self.client)
             self._throw_away()
         Session.close_both(self, reset_client=reset_client, reset_server=reset_server)

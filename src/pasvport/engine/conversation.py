@@ -35,6 +35,7 @@ from pasvport.ftp.events import (
 from pasvport.record import Culprit, Stage
 
 _GONE: Final[int] = select.EPOLLHUP | select.EPOLLERR
+_MORE_BEHIND: Final[int] = _GONE | select.EPOLLRDHUP | select.EPOLLPRI
 _CHUNK: Final = 16 * 1024
 _HIGH_WATER: Final = 64 * 1024
 """Bytes that may wait for a peer that does not read; beyond, the other one is not read either."""
@@ -130,9 +131,9 @@ class Conversation(Session):
         if self.blind:
             Session.resume(self)
         elif self.phase is not OVER:
-            self._read_client()
+            self._read_client(_MORE_BEHIND)
             if self.phase is ESTABLISHED and not self.blind:
-                self._read_server()
+                self._read_server(_MORE_BEHIND)
 
     def carry_out(self, action: Action) -> None:
         """Do what the dialogue wants."""
@@ -181,7 +182,7 @@ class Conversation(Session):
         if events & select.EPOLLOUT and self.to_server:
             self._flush_server()
         if events & READABLE:
-            self._read_server()
+            self._read_server(events & _MORE_BEHIND)
 
     def _client_ready(self, events: int) -> None:
         if events & select.EPOLLOUT and self.to_client:
@@ -190,7 +191,7 @@ class Conversation(Session):
             if events & _GONE:
                 self._client_lost()
         elif events & READABLE:
-            self._read_client()
+            self._read_client(events & _MORE_BEHIND)
             if events & _GONE and self.client_held and self.phase is not OVER:
                 self._client_lost()
 
@@ -202,7 +203,9 @@ class Conversation(Session):
             self.client_silent = True
             self.tell(ClientLeft(reset=True))
 
-    def _read_client(self) -> None:
+    # A short read has emptied the socket, unless an end or an urgent byte stopped it (epoll(7), question 9).
+
+    def _read_client(self, more: int) -> None:
         while not self.client_silent and self.farewell is None and self.phase is not OVER and not self.blind:
             if not self.dialogue.reads_client or len(self.to_server) >= _HIGH_WATER:
                 self.client_held = True
@@ -221,8 +224,10 @@ class Conversation(Session):
                 return
             self.heard += len(data)
             self.tell(ClientSent(data))
+            if not more and len(data) < _CHUNK:
+                return
 
-    def _read_server(self) -> None:
+    def _read_server(self, more: int) -> None:
         while self.phase is ESTABLISHED and self.farewell is None and self.server >= 0 and not self.blind:
             if len(self.to_client) >= _HIGH_WATER:
                 self.server_held = True
@@ -240,6 +245,8 @@ class Conversation(Session):
                 return
             self.spoken += len(data)
             self.tell(ServerSent(data))
+            if not more and len(data) < _CHUNK:
+                return
 
     def _server_gone(self, reason: str) -> None:
         """Nothing more will come; the descriptor has said so, and an edge would not say it again."""

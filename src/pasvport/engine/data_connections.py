@@ -157,8 +157,7 @@ class DataConnections:
                 self._move_because(self.pump, descriptor, events)
 
     def _server_answered(self, events: int) -> None:
-        code = _connect_error(self.server)
-        if code:
+        if events & _GONE and (code := _connect_error(self.server)):
             self._close_server()
             self.owner.tell(ServerDataFailed(self.path, os.strerror(code)))
         elif events & (_ROOM | READABLE):
@@ -167,8 +166,7 @@ class DataConnections:
             self.owner.tell(ServerDataConnected(self.path))
 
     def _client_answered(self, events: int) -> None:
-        code = _connect_error(self.client)
-        if code:
+        if events & _GONE and (code := _connect_error(self.client)):
             self._close_client()
             self.owner.tell(ClientDataFailed(self.path, os.strerror(code)))
         elif events & (_ROOM | READABLE):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import random
+import os
+import struct
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -62,7 +63,7 @@ class FtpService:
         self.plant = plant
         self.proxy = proxy
         self.cells = cells
-        self.ports = DataPorts(plant, proxy, random.SystemRandom().randrange, self._leases_changed, self._refused)
+        self.ports = DataPorts(plant, proxy, Dice().draw, self._leases_changed, self._refused)
         self.failures = LoginFailures(proxy.ftp)
         self._routes = [compile_name(rule.expression, config.maps) for rule in proxy.use_backend]
         self.backend = backend
@@ -191,6 +192,19 @@ class FtpService:
 
     def _refused(self) -> None:
         self.plant.cells[self.cells.ftp_stranger] += 1
+
+
+class Dice:
+    """Random numbers that nobody can foresee, fetched from the kernel by the page."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+
+    def draw(self, count: int) -> int:
+        """A whole number below `count`, which is at most 65,536: none is likelier than another by more than 2^-16."""
+        if not self._numbers:
+            self._numbers = list(struct.unpack("=512I", os.urandom(2048)))
+        return self._numbers.pop() % count
 
 
 class LoginFailures:
