@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pasvport
@@ -35,6 +36,7 @@ from pasvport.logformat import compile_format
 from pasvport.model import Config
 
 PROGRAM = "pasvport"
+_NO_LISTENER = "No enabled listener found (check for 'bind' directives) ! Exiting."
 FEATURES = frozenset({"ACCEPT4", "EPOLL", "GETADDRINFO", "LINUX_SPLICE", "LINUX_TPROXY", "SYSTEMD", "TFO", "TPROXY"})
 """HAProxy's names of what this program does too: for `feature()` in conditions."""
 LARGEST_FILE = 32 << 20
@@ -48,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pasvport.demo.tour import main as demo
 
         return demo(words[1:])
+    if words[:1] == ["doctor"]:
+        from pasvport.doctor.consultation import main as doctor
+
+        return doctor(words[1:], read_files, _world(CommandLine()))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Ctrl-C before there is a supervisor ends the program the plain way, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -109,22 +115,37 @@ def _evaluate(condition: str, console: Console) -> int:
 
 
 def _check_or_serve(command: CommandLine, console: Console, texts: list[tuple[str, str]]) -> int:
-    outcome = load(texts, _world(command))
-    config = _resolved(outcome, command)
-    if _is_forbidden(outcome.diagnostics, config, command):
-        outcome.diagnostics.alert(None, "Some warnings were found and 'zero-warning' is set. Aborting.")
-        config = None
+    outcome, config = _compiled(command, texts)
     console.show(outcome.diagnostics)
     if config is None:
         return 1
     if command.check:
         return _report_check(outcome, console)
     if not outcome.has_listener:
-        console.alert(f"{console.main} No enabled listener found (check for 'bind' directives) ! Exiting.")
+        console.alert(f"{console.main} {_NO_LISTENER}")
         return 1
     if config.settings.quiet and not command.verbose:
         console.silence()
     return serve(_with_switches(config, command), _launch(config, command), console)
+
+
+def _compiled(command: CommandLine, texts: list[tuple[str, str]]) -> tuple[Outcome, Config | None]:
+    """What was found in the texts, and the configuration, None when it is refused."""
+    outcome = load(texts, _world(command))
+    config = _resolved(outcome, command)
+    if _is_forbidden(outcome.diagnostics, config, command):
+        outcome.diagnostics.alert(None, "Some warnings were found and 'zero-warning' is set. Aborting.")
+        config = None
+    return outcome, config
+
+
+def _reread(command: CommandLine) -> tuple[Config | None, Diagnostics]:
+    """A reload: the same files, under the same conditions. Raises ConfigError for one that cannot be read."""
+    outcome, config = _compiled(command, read_files(command.files))
+    if config is not None and not outcome.has_listener:
+        outcome.diagnostics.alert(None, _NO_LISTENER)
+        config = None
+    return (None if config is None else _with_switches(config, command)), outcome.diagnostics
 
 
 def _resolved(outcome: Outcome, command: CommandLine) -> Config | None:
@@ -186,6 +207,7 @@ def _launch(config: Config, command: CommandLine) -> Launch:
         terminate=command.terminate,
         memory=command.memory,
         verbose=command.verbose or command.debug,
+        reread=partial(_reread, command),
     )
 
 

@@ -282,6 +282,7 @@ def _read(name: str) -> str:
 def usage(program: str) -> str:
     """What `-h` shows."""
     lines = [f"Usage : {program} [-f <cfgfile|cfgdir>]* [flags] [-- <cfgfile>*]", f"        {program} demo [--once]"]
+    lines += [f"        {program} doctor -f <cfgfile> [--user <name> --password-env <name>] [--json]"]
     lines += [f"        {f'{flag.name} {flag.arguments}':24} {_first_sentence(flag.doc)}" for flag in FLAGS]
     return "\n".join(lines) + "\n"
 
@@ -297,6 +298,7 @@ Generated from the table in `src/pasvport/command_line.py` by `python -m pasvpor
 
 `pasvport` takes HAProxy's flags, each a word of its own.
 `pasvport demo` is a demonstration; see `pasvport demo --help`.
+`pasvport doctor` examines a configuration and the servers behind it; see [doctor.md](doctor.md).
 
 | Flag | Meaning |
 |---|---|

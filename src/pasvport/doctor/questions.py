@@ -1,0 +1,152 @@
+"""Single questions to an FTP server, each with an answer that is a plain value. All raise ProbeError."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pasvport.doctor.client import Control, Patience, ProbeError, protect, read_all
+from pasvport.doctor.listing import read_listing
+from pasvport.doctor.visit import Listing, LoginSeen, PassiveSeen
+from pasvport.errors import ProtocolError
+from pasvport.ftp.grammar import Reply
+from pasvport.ftp.passive import Target, parse_227, parse_229
+
+_ASKS = 12
+"""PASV and EPSV each: a range that is wrong by half is missed once in sixteen million times."""
+_MOST_PRELIMINARY = 5
+_LISTING_LIMIT = 262_144
+_SHOWN = 160
+_PLAIN = str.maketrans(dict.fromkeys((*range(32), *range(127, 160)), "?"))
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user of the servers; the password is shown nowhere."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+class Wrap(Protocol):
+    """Protects a data connection, which it takes over."""
+
+    def __call__(self, connection: socket.socket, patience: Patience) -> socket.socket: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """TLS on data connections: with the control connection's session when `resume`, else with a new one."""
+
+    control: Control
+    context: ssl.SSLContext
+    resume: bool = True
+
+    def __call__(self, connection: socket.socket, patience: Patience) -> socket.socket:
+        return protect(connection, self.context, patience, self.control.session if self.resume else None)
+
+
+def greet(control: Control) -> tuple[Reply, bool]:
+    """The greeting, and whether the server first said that it is not ready (120)."""
+    waited = False
+    for _ in range(_MOST_PRELIMINARY):
+        reply = control.reply("greeting")
+        if not reply.is_preliminary:
+            return reply, waited
+        waited = True
+    raise ProbeError("greeting: only preliminary replies", protocol=True)
+
+
+def ask_features(control: Control) -> frozenset[str] | None:
+    """The lines of FEAT in capitals (RFC 2389); None where the server has no FEAT, or not yet."""
+    reply = control.ask("FEAT")
+    if reply.code != 211:
+        return None
+    return frozenset(_text(line).strip().upper() for line in reply.lines[1:-1] if line.strip())
+
+
+def log_in(control: Control, login: Credentials) -> LoginSeen:
+    """USER and PASS."""
+    reply = control.ask("USER", login.user)
+    if reply.code == 331:
+        reply = control.ask("PASS", login.password)
+    return LoginSeen(login.user, reply.code in (230, 232), words(reply))
+
+
+def ask_passive(control: Control) -> PassiveSeen:
+    """What PASV and EPSV answer, asked several times. The last answer's port is left open."""
+    targets: list[Target] = []
+    ports: list[int] = []
+    pasv = epsv = ""
+    for _ in range(_ASKS):
+        reply = control.ask("EPSV")
+        if reply.code != 229:
+            epsv = words(reply)
+            break
+        ports.append(_port(reply))
+    for _ in range(_ASKS):
+        reply = control.ask("PASV")
+        if reply.code != 227:
+            pasv = words(reply)
+            break
+        targets.append(_target(reply))
+    return PassiveSeen(tuple(targets), pasv, tuple(ports), epsv)
+
+
+def open_port(control: Control) -> int:
+    """The port of a new passive transfer, whichever way the server gives one."""
+    reply = control.ask("PASV")
+    if reply.code == 227:
+        return _target(reply).port
+    reply = control.ask("EPSV")
+    if reply.code != 229:
+        raise ProbeError(words(reply))
+    return _port(reply)
+
+
+def list_directory(control: Control, connection: socket.socket, patience: Patience, wrap: Wrap | None) -> Listing:
+    """LIST over a data connection that has just been dialled; it is closed."""
+    with connection:
+        reply = control.ask("LIST")
+        if reply.code >= 400:
+            return Listing(trouble=words(reply))
+        data, trouble = _read_data(connection, patience, wrap)
+    if reply.is_preliminary:
+        reply = control.reply("end of LIST")
+    if reply.code >= 400 and len(data) < _LISTING_LIMIT:
+        return Listing(trouble=words(reply))
+    return Listing(trouble=trouble) if trouble else read_listing(data)
+
+
+def _read_data(connection: socket.socket, patience: Patience, wrap: Wrap | None) -> tuple[bytes, str]:
+    try:
+        protected = wrap(connection, patience) if wrap is not None else connection
+        with protected:
+            return read_all(protected, patience, _LISTING_LIMIT), ""
+    except ProbeError as error:
+        return b"", str(error)
+
+
+def _target(reply: Reply) -> Target:
+    try:
+        return parse_227(reply.text)
+    except ProtocolError as error:
+        raise ProbeError(f"PASV: {error}: {words(reply)}", protocol=True) from error
+
+
+def _port(reply: Reply) -> int:
+    try:
+        return parse_229(reply.text)
+    except ProtocolError as error:
+        raise ProbeError(f"EPSV: {error}: {words(reply)}", protocol=True) from error
+
+
+def words(reply: Reply) -> str:
+    """The last line as a person may see it: no control characters, not endless."""
+    return _text(reply.lines[-1])[:_SHOWN]
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").translate(_PLAIN)
