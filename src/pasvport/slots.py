@@ -31,11 +31,16 @@ def server_key(proxy: int, server: int) -> str:
 
 def create(config: Config, *, process_maxconn: int = 0) -> dict[str, int]:
     """One non-blocking eventfd per configured limit, full of free slots. `process_maxconn` 0: no such limit."""
-    limits = dict(_limits(config))
-    if process_maxconn:
-        limits[PROCESS] = process_maxconn
     flags = os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC
-    return {key: os.eventfd(limit, flags) for key, limit in limits.items()}
+    return {key: os.eventfd(limit, flags) for key, limit in limits(config, process_maxconn=process_maxconn).items()}
+
+
+def limits(config: Config, *, process_maxconn: int = 0) -> dict[str, int]:
+    """Every configured limit by its key. `process_maxconn` 0: no such limit."""
+    found = dict(_limits(config))
+    if process_maxconn:
+        found[PROCESS] = process_maxconn
+    return found
 
 
 def _limits(config: Config) -> Iterator[tuple[str, int]]:

@@ -101,6 +101,31 @@ class PauseListeners:
 
 
 @dataclass(frozen=True, slots=True)
+class FrontendClosed:
+    """`disable frontend` and `shutdown frontend`: accept nothing for it, whatever else is told; `enable` ends that."""
+
+    proxy: int
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RatesLimited:
+    """`set rate-limit ... global`: the process's limits, over all workers. 0: none."""
+
+    connections_per_second: int
+    sessions_per_second: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReplaced:
+    """`set server ... addr`: new connections to the server go to the address and port of this model."""
+
+    proxy: int
+    server: int
+    model: model.Server
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A question of the runtime API to a worker, or an order whose outcome is told.
 
@@ -197,6 +222,9 @@ Message = (
     | HardStop
     | CloseListeners
     | PauseListeners
+    | FrontendClosed
+    | RatesLimited
+    | ServerReplaced
     | Ask
     | FeaturesKnown
     | Ready
@@ -245,6 +273,9 @@ _MESSAGES: dict[str, type] = {
         HardStop,
         CloseListeners,
         PauseListeners,
+        FrontendClosed,
+        RatesLimited,
+        ServerReplaced,
         Ask,
         FeaturesKnown,
         Ready,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from pasvport import slots, sockets
 from pasvport.control import report, statement
+from pasvport.control.allowances import Allowances
 from pasvport.control.console import Console
 from pasvport.control.crew import Crew
 from pasvport.control.doors import Doors
@@ -71,6 +72,7 @@ class Generation:
         self.started = time.time()
         """Seconds since the epoch."""
         self.is_paused = False
+        self._orders: dict[object, Message] = {}
         self._console = console
         self._manner = manner
         self._loop = asyncio.get_running_loop()
@@ -81,6 +83,7 @@ class Generation:
         # A limit derived from descriptors needs no slots: each worker pauses by itself when it has none left.
         process_maxconn = 0 if self.settings.maxconn_derived else self.settings.maxconn
         self.slots = slots.create(config, process_maxconn=process_maxconn)
+        self.allowances = Allowances(self.slots, slots.limits(config, process_maxconn=process_maxconn))
         self.journal = Journal(
             config,
             process_id=os.getpid(),
@@ -117,6 +120,7 @@ class Generation:
     async def close(self) -> None:
         """End what still runs, and give everything back."""
         self.rates.close()
+        self.allowances.close()
         await self.prober.stop()
         await self.crew.end()
         await self.journal.close()
@@ -154,6 +158,8 @@ class Generation:
             worker.send(known)
         if self.is_paused:
             worker.send(PauseListeners(True))
+        for order in self._orders.values():
+            worker.send(order)
         return worker
 
     def _briefing(self, number: int, logs: int) -> Start:
@@ -223,6 +229,11 @@ class Generation:
                 self.journal.say(_WARNING, text)
             else:
                 self.journal.say(_WARNING, text, proxy.logging.targets, tag=proxy.logging.tag)
+
+    def order(self, about: object, message: Message) -> None:
+        """Tell every worker, and those that start later; what was ordered `about` the same before counts no more."""
+        self._orders[about] = message
+        self.crew.tell(message)
 
     # --- servers --------------------------------------------------------------------------------------------------
 

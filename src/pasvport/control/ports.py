@@ -139,19 +139,22 @@ class Ports:
             _close(group.members)
         self.groups.clear()
 
-    def pause(self) -> None:
-        """Refuse connections on TCP ports, and let another process bind them, until resume()."""
-        for group in self.groups:
+    def pause(self, proxy: int | None = None) -> None:
+        """Refuse connections on TCP ports (of one proxy), and let another process bind them, until resume()."""
+        for group in self._of(proxy):
             for member in filter(_is_tcp, group.members):
                 group.backlog = _backlog(member) or group.backlog
                 # What HAProxy does: the socket keeps its address and its options but is in state LISTEN no more.
                 with contextlib.suppress(OSError):
                     member.shutdown(socket.SHUT_RD)
 
-    def resume(self) -> list[Group]:
+    def _of(self, proxy: int | None) -> list[Group]:
+        return [group for group in self.groups if proxy in (None, group.proxy)]
+
+    def resume(self, proxy: int | None = None) -> list[Group]:
         """Listen again, in worker order, since that is how steering counts. Returns what somebody else has taken."""
         lost = []
-        for group in self.groups:
+        for group in self._of(proxy):
             try:
                 for member in filter(_is_tcp, group.members):
                     member.listen(group.backlog)
@@ -164,7 +167,7 @@ class Ports:
             try:
                 self._ranges.listen_again()
             except ResourceError:
-                lost.extend(group for group in self.groups if not group.port and _is_tcp(group.members[0]))
+                lost.extend(group for group in self._of(proxy) if not group.port and _is_tcp(group.members[0]))
         return lost
 
     def served_elsewhere(self) -> bool:

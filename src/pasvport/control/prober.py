@@ -112,6 +112,12 @@ class Prober:
         for child in children:
             await child.reaped()
 
+    def replace(self, proxy: int, server: int, model: Server) -> None:
+        """The server's next check, and its agent's, go where `model` says."""
+        for job in self._jobs:
+            if job.position == (proxy, server):
+                job.server = model
+
     # --- when -----------------------------------------------------------------------------------------------------
 
     def _first_delays(self) -> list[float]:

@@ -99,6 +99,15 @@ class LiveServer:
         self.passive = DataMode.NONE
         """`mode ftp`: by which command this server is known to open data ports."""
 
+    def move(self, model: Server, proxy: Proxy, settings: Global) -> None:
+        """New connections go to another address; those that are open stay."""
+        self.model = model
+        self.family = sockets.address_family(model.endpoint)
+        self.address = sockets.sockaddr(model.endpoint)
+        self.options = sockets.outgoing_options(self.family, proxy.server_options, model.options, settings)
+        self.source = None if self.family == socket.AF_UNIX else model.source or proxy.source
+        self.target = self._fixed_target()
+
     def _fixed_target(self) -> tuple[str, int] | bytes | str | None:
         """Where every connection to the server goes; None when that depends on the client's connection."""
         if isinstance(self.address, str | bytes):

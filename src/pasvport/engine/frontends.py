@@ -59,7 +59,7 @@ class LiveFrontend:
         self.record = SessionRecord(0.0, "", "", "-", "", name, "", backend.proxy.name if backend is not None else name)
         """What `Session.record` fills; a new one for each session would cost more than the line."""
         self.batch = plant.config.settings.maxaccept or _DEFAULT_BATCH
-        self.rates = _rates(plant, self.cells, proxy)
+        self.rates = rate_limits(plant, self.cells, proxy)
         self.ftp: FtpService | None = None
         """In `mode ftp`."""
         if proxy.mode is Mode.FTP:
@@ -77,7 +77,8 @@ class LiveFrontend:
             self.guests.left(session.host)
 
 
-def _rates(plant: Plant, cells: FrontendCells, proxy: Proxy) -> list[RateLimit]:
+def rate_limits(plant: Plant, cells: FrontendCells, proxy: Proxy) -> list[RateLimit]:
+    """The limits of events per second that apply to a frontend: the process's and its own."""
     settings, process, counters = plant.config.settings, plant.process, plant.counters
     limits = (
         (process.conn_rate_tick, settings.maxconnrate),

@@ -40,6 +40,7 @@ class LiveListener:
         self._is_unix = family in (Family.UNIX, Family.ABNS)
         self._listening = False
         self._wanted = False
+        self._barred = False
         if self.frontend.ftp is not None and not doorway.bind.data:
             self.session = ControlChannel
 
@@ -66,6 +67,14 @@ class LiveListener:
         self._wanted = False
         self._pause()
 
+    def bar(self, barred: bool) -> None:
+        """An operator closed this frontend, or opened it again: whatever else is told, nothing is accepted before."""
+        self._barred = barred
+        if barred:
+            self._pause()
+        else:
+            self.resume_accepting()
+
     def close(self) -> None:
         """Give the listening socket up for good."""
         self.stop()
@@ -84,7 +93,7 @@ class LiveListener:
 
     def resume_accepting(self) -> None:
         """The reason for a pause may be over."""
-        if self._wanted and not self._listening:
+        if self._wanted and not self._barred and not self._listening:
             self._listening = True
             for gate in self.gates:
                 gate.rest(self.resume_accepting)

@@ -24,6 +24,7 @@ from pasvport.engine.guests import Guests
 from pasvport.engine.listeners import LiveListener
 from pasvport.engine.logger import Logger, ProxyLogger
 from pasvport.engine.loop import Loop
+from pasvport.engine.orders import ORDERS
 from pasvport.engine.plant import Plant, SlotWaiter
 from pasvport.engine.queries import Queries
 from pasvport.engine.session import Session
@@ -268,6 +269,7 @@ class Worker:
         HardStop: _hard_stop,
         CloseListeners: _close_listeners,
         PauseListeners: _pause_listeners,
+        **ORDERS,
         Ask: _ask,
     }
 
