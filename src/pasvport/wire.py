@@ -41,6 +41,7 @@ class Start:
     `counters` is the memfd of the shared counters; `logs` a datagram socket towards the journal for targets that are
     streams or descriptors; `slots` maps (proxy, server, kind) to an eventfd semaphore, see engine.slots.
     `states` holds the ServerState of every server as (proxy index, server index, state).
+    `hold`: be ready, but accept nothing before PauseListeners(False).
     `epoch_offset` is time.time() - time.monotonic() at start-up.
     """
 
@@ -57,6 +58,7 @@ class Start:
     gid: int | None = None
     chroot: str | None = None
     descriptor_limit: int = 0
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,49 @@ class HardStop:
 
 @dataclass(frozen=True, slots=True)
 class CloseListeners:
-    """Another process serves these ports now (-sf): close the listening sockets."""
+    """Somebody else serves these ports now: close the listening sockets.
+
+    `serve` names the descriptors whose queues must be served first, since nobody else will; None: all.
+    """
+
+    serve: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TellEntries:
+    """A reload: tell the stick entries, about `count` at a time, one EntriesTold for each of these.
+
+    `begin`: from the first one. Without `changed` that is all of them; with it those used since that began, and from
+    then on what sessions learn is told as it happens, whatever the table.
+    """
+
+    count: int
+    begin: bool = False
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """A stick entry on its way to another worker. `left` is in seconds, None for ever.
+
+    `data` follows the table's stored types in the order of their ids; a rate is (started, current, previous), an
+    array a tuple in a tuple.
+    """
+
+    key: bytes
+    server_id: int
+    server_key: str
+    left: float | None
+    data: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TakeEntries:
+    """Entries of a table as an earlier generation had them; `stores` names what `data` of the rows holds."""
+
+    table: str
+    stores: tuple[str, ...]
+    rows: tuple[EntryRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +233,14 @@ class EntryLearnt:
 
 
 @dataclass(frozen=True, slots=True)
+class EntriesTold:
+    """Answer to TellEntries: some entries, by table. `last`: there are no more."""
+
+    parts: tuple[TakeEntries, ...]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """A part of the answer to an Ask: rows of plain values; `last` with the final part. `error`: why there is none."""
 
@@ -225,6 +277,8 @@ Message = (
     | FrontendClosed
     | RatesLimited
     | ServerReplaced
+    | TellEntries
+    | TakeEntries
     | Ask
     | FeaturesKnown
     | Ready
@@ -232,6 +286,7 @@ Message = (
     | Drained
     | ObservedErrors
     | EntryLearnt
+    | EntriesTold
     | Answered
     | FeaturesLearnt
     | Notice
@@ -276,6 +331,9 @@ _MESSAGES: dict[str, type] = {
         FrontendClosed,
         RatesLimited,
         ServerReplaced,
+        TellEntries,
+        TakeEntries,
+        EntryRow,
         Ask,
         FeaturesKnown,
         Ready,
@@ -283,6 +341,7 @@ _MESSAGES: dict[str, type] = {
         Drained,
         ObservedErrors,
         EntryLearnt,
+        EntriesTold,
         Answered,
         FeaturesLearnt,
         Notice,

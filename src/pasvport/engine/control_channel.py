@@ -52,6 +52,7 @@ from pasvport.ftp.events import (
     Timer,
 )
 from pasvport.record import Culprit, Direction, SessionRecord, Stage
+from pasvport.sight import FtpSessionSight, session_id
 
 _FAREWELL = 5.0
 """Seconds that a client may take to read our last words."""
@@ -281,6 +282,27 @@ class ControlChannel(Transfers):
         cells[self.plant.process.bytes_out] += outward - self.counted[1]
         self.counted = (inward, outward, 0)
 
+    def ftp_summary(self) -> FtpSessionSight:
+        """How the session stands, for whoever asks."""
+        dialogue, now, worker = self.dialogue, self.plant.loop.now, self.plant.counters.worker
+        return FtpSessionSight(
+            session_id(worker, self.number),
+            worker,
+            self.host,
+            dialogue.record.user,
+            self.doorway.frontend.proxy.name,
+            self.backend.proxy.name if self.backend is not None else "",
+            self.pick.model.name if self.pick is not None else "",
+            str(dialogue.phase).lower(),
+            now - self.accepted_at,
+            now - self.client_seen,
+            dialogue.record.commands,
+            dialogue.record.transfers,
+            self.bytes_in,
+            self.bytes_out,
+            dialogue.last_command,
+        )
+
     def record(self, culprit: Culprit, stage: Stage) -> SessionRecord:
         """As every session's, with what FTP knows more."""
         record = Session.record(self, culprit, stage)
@@ -339,3 +361,10 @@ def drain(sessions: Iterable[Session], reason: str) -> None:
     for session in sessions:
         if isinstance(session, ControlChannel):
             session.drain(reason)
+
+
+def count_transfers(sessions: Iterable[Session]) -> None:
+    """Let the counters keep up with transfers that run."""
+    for session in sessions:
+        if isinstance(session, ControlChannel) and session.dialogue.is_transferring:
+            session.count_bytes()

@@ -24,6 +24,7 @@ from pasvport import sockets
 from pasvport.address import Family, family_of, unmapped
 from pasvport.engine.plant import Plant
 from pasvport.model import AuthTls, Bind, Proxy
+from pasvport.sight import LeaseSight
 
 _ACCEPTABLE = 0x001
 _GUESSES = 8
@@ -49,10 +50,11 @@ class Holder(Protocol):
 class Lease:
     """One port of the pool, held for one session until it is claimed or given back."""
 
-    __slots__ = ("claim", "door", "holder")
+    __slots__ = ("claim", "door", "granted", "holder")
 
-    def __init__(self, door: Door, claim: Claim, holder: Holder) -> None:
+    def __init__(self, door: Door, claim: Claim, holder: Holder, now: float) -> None:
         self.door = door
+        self.granted = now
         self.claim = claim
         self.holder = holder
 
@@ -79,7 +81,7 @@ class Door:
 
     def grant(self, claim: Claim, holder: Holder) -> Lease:
         """A lease for whoever shows `claim`, which nobody here may hold yet."""
-        lease = self.leases[claim] = Lease(self, claim, holder)
+        lease = self.leases[claim] = Lease(self, claim, holder, self.ports.plant.loop.now)
         self.ports.count(1)
         return lease
 
@@ -255,6 +257,13 @@ class DataPorts:
         borrowed = sockets.borrow(descriptor)
         sockets.reset_on_close(borrowed)
         borrowed.close()
+
+    def leases(self) -> Iterator[LeaseSight]:
+        """The ports whose client is awaited."""
+        now, worker = self.plant.loop.now, self.plant.counters.worker
+        for door in self.doors.values():
+            for claim, lease in door.leases.items():
+                yield LeaseSight(self._proxy.name, door.port, claim or "any", now - lease.granted, worker, False)
 
     def close(self) -> None:
         """Close every door."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import _socket
 import os
 import select
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pasvport import sockets
 from pasvport.address import Family, unmapped
 from pasvport.engine.control_channel import ControlChannel
+from pasvport.engine.data_ports import DataPorts
 from pasvport.engine.dialer import OUT_OF_DESCRIPTORS
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.plant import SlotWaiter
@@ -204,3 +205,9 @@ class LiveListener:
         sockets.reset_on_close(borrowed)
         borrowed.close()
         self._close_gates(len(self.gates))
+
+
+def leased_ports(listeners: Iterable[LiveListener]) -> Iterator[DataPorts]:
+    """The data ports of every frontend in `mode ftp` among those of the listeners, once each."""
+    services = {id(each.frontend): each.frontend.ftp for each in listeners}
+    return (service.ports for service in services.values() if service is not None)

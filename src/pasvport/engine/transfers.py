@@ -21,6 +21,7 @@ from pasvport.ftp.actions import (
 )
 from pasvport.ftp.events import ClientDataFailed, DataPortLeased, LeaseFailed, ServerDataFailed
 from pasvport.record import Culprit, Direction, Stage, TransferRecord
+from pasvport.sight import TransferSight, session_id
 
 _LONGEST_DIAL = 30.0
 """Seconds, where `timeout connect` is longer or not said."""
@@ -141,6 +142,30 @@ class Transfers(Conversation):
         if self.pick is not None:
             owners.append(self.pick.cells)
         return owners
+
+    def transfer_summary(self) -> TransferSight | None:
+        """The transfer that runs now, for whoever asks."""
+        path, data = self.dialogue.path, self.data
+        if path is None or data is None or not path.is_transferring:
+            return None
+        return TransferSight(
+            session_id(self.plant.counters.worker, self.number),
+            self.plant.counters.worker,
+            self.dialogue.record.user,
+            self.host,
+            self.doorway.frontend.proxy.name,
+            self.backend.proxy.name if self.backend is not None else "",
+            self.pick.model.name if self.pick is not None else "",
+            str(path.direction),
+            path.command.verb,
+            path.command.argument,
+            data.size,
+            path.expected,
+            (data.started_at or data.opened_at) + self.plant.epoch_offset,
+            str(path.client_mode),
+            str(path.server_mode),
+            path.port,
+        )
 
     def moving(self, direction: Direction) -> int:
         """Bytes of the transfer that has not been recorded yet."""

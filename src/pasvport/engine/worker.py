@@ -8,27 +8,29 @@ until the supervisor is gone.
 from __future__ import annotations
 
 import _socket
-import gc
 import os
 import random
-import resource
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 
 from pasvport.engine.backends import LiveBackend
+from pasvport.engine.control_channel import count_transfers, drain
 from pasvport.engine.counters import Counters
 from pasvport.engine.frontends import Doorway, LiveFrontend
 from pasvport.engine.guests import Guests
-from pasvport.engine.listeners import LiveListener
+from pasvport.engine.handover import Telling, take
+from pasvport.engine.listeners import LiveListener, leased_ports
 from pasvport.engine.logger import Logger, ProxyLogger
 from pasvport.engine.loop import Loop
 from pasvport.engine.orders import ORDERS
 from pasvport.engine.plant import Plant, SlotWaiter
+from pasvport.engine.process import drop_privileges, raise_descriptor_limit, spare_the_collector
 from pasvport.engine.queries import Queries
 from pasvport.engine.session import Session
 from pasvport.engine.sights import Lessor
+from pasvport.engine.standing_doors import StandingDoor
 from pasvport.engine.tables import LiveTable, is_shared
 from pasvport.engine.uplink import Uplink
 from pasvport.errors import PasvportError, WireError
@@ -43,6 +45,7 @@ from pasvport.wire import (
     Deframer,
     Drained,
     EntryLearnt,
+    FeaturesKnown,
     HardStop,
     Message,
     PauseListeners,
@@ -51,6 +54,8 @@ from pasvport.wire import (
     ShareEntry,
     SoftStop,
     Start,
+    TakeEntries,
+    TellEntries,
     encode,
 )
 
@@ -66,7 +71,6 @@ _IGNORED = (
 _TICK = 1.0
 _COUNT_EVERY = 5.0
 _SWEEP_BUDGET = 2000
-_NEVER_ALL = 1 << 30
 
 
 class Worker:
@@ -88,11 +92,12 @@ class Worker:
         descriptors = dict(start.slots)
         self.backends = self._backends(config, descriptors)
         self.listeners = self._listeners(config, descriptors)
+        self.telling = Telling(self.tables, self.uplink.tell)
         self.bucket: int | None = None
         self._counts_running = any(proxy.contstats for proxy in config.proxies)
         self._count_due = 0.0
         self.number, self.workers = start.worker, start.workers
-        self.lessors: list[Lessor] = []
+        self.lessors: list[Lessor] = list(leased_ports(self.listeners))
         self.queries = Queries(self, self.loop, self.uplink, self.plant.report)
         self.status = 0
 
@@ -138,7 +143,8 @@ class Worker:
                 frontends[passed.proxy] = self._frontend(config, proxy)
             bind = proxy.binds[passed.bind]
             sock = _socket.socket(fileno=passed.descriptor)
-            listener = LiveListener(Doorway(frontends[passed.proxy], bind, passed.bind, passed.port), sock)
+            doorway = Doorway(frontends[passed.proxy], bind, passed.bind, passed.port)
+            listener = (StandingDoor if bind.data else LiveListener)(doorway, sock)
             listener.open_gates(waiters, passed.bind)
             listeners.append(listener)
         return listeners
@@ -152,7 +158,7 @@ class Worker:
             backend = self.backends[proxy.index]
         said = proxy.logging.targets or proxy.logging.xferlog
         logger: ProxyLogger | None = self.logger.for_proxy(proxy) if said else None
-        return LiveFrontend(self.plant, proxy, backend, logger, self.guests)
+        return LiveFrontend(self.plant, proxy, backend, logger, self.guests, self.backends, self.tables)
 
     def _count_dropped_log(self) -> None:
         self.plant.cells[self.plant.process.dropped_logs] += 1
@@ -161,8 +167,9 @@ class Worker:
 
     def run(self, deframer: Deframer) -> int:
         """Accept, relay and obey until told to leave. Returns the exit status."""
-        for listener in self.listeners:
-            listener.start()
+        if not self.start.hold:
+            for listener in self.listeners:
+                listener.start()
         self.uplink.open(deframer)
         self.time_is_up(self.loop.now)
         self.uplink.tell(Ready())
@@ -177,6 +184,8 @@ class Worker:
             table.table.sweep(now, _SWEEP_BUDGET)
             for entry in table.entries_to_repeat(now):
                 self.plant.tell(EntryLearnt(table.name, entry.key, entry.server_id))
+        if self.lessors:
+            count_transfers(self.sessions())
         if self._counts_running and now >= self._count_due:
             self._count_due = now + _COUNT_EVERY
             for session in self.sessions():
@@ -215,9 +224,12 @@ class Worker:
         if backend is None:
             return
         backend.change(message.server, message.state)
-        model = backend.servers[message.server].model
+        server = backend.servers[message.server]
+        model = server.model
+        if message.state.admin:
+            drain([session for session in self.sessions() if session.is_served_by(server)], "the server is leaving")
         if message.cause == "down" and model.shutdown_sessions_when_down:
-            self._kill(Culprit.DOWN, lambda session: session.is_served_by(backend.servers[message.server]))
+            self._kill(Culprit.DOWN, lambda session: session.is_served_by(server))
         elif message.cause == "up" and model.shutdown_backup_sessions_when_up:
             self._kill(Culprit.UP, lambda session: session.is_on_backup_of(backend))
 
@@ -235,16 +247,38 @@ class Worker:
             table.table.touch(entry, self.loop.now)
 
     def _soft_stop(self, message: Message) -> None:
-        self.guests.soft_stop([session.host for session in self.sessions()])
+        sessions = self.sessions()
+        self.guests.soft_stop([session.host for session in sessions])
+        drain(sessions, "the service is stopping")
 
     def _hard_stop(self, message: Message) -> None:
         self._kill(Culprit.KILLED, lambda session: True)
         self.leave()
 
+    def _tell_entries(self, message: Message) -> None:
+        assert isinstance(message, TellEntries)
+        self.telling.answer(message, self.loop.now)
+
+    def _take_entries(self, message: Message) -> None:
+        assert isinstance(message, TakeEntries)
+        table = self.tables.get(message.table)
+        if table is not None:
+            take(table.table, message, self.loop.now)
+
     def _close_listeners(self, message: Message) -> None:
+        assert isinstance(message, CloseListeners)
         for listener in self.listeners:
-            listener.hand_over()
+            if message.serve is None or listener.descriptor in message.serve:
+                listener.hand_over()
+            else:
+                listener.close()
         self.listeners.clear()
+
+    def _features_known(self, message: Message) -> None:
+        assert isinstance(message, FeaturesKnown)
+        backend = self.backends.get(message.proxy)
+        if backend is not None:
+            backend.features = message.features
 
     def _pause_listeners(self, message: Message) -> None:
         assert isinstance(message, PauseListeners)
@@ -270,6 +304,9 @@ class Worker:
         CloseListeners: _close_listeners,
         PauseListeners: _pause_listeners,
         **ORDERS,
+        FeaturesKnown: _features_known,
+        TellEntries: _tell_entries,
+        TakeEntries: _take_entries,
         Ask: _ask,
     }
 
@@ -285,46 +322,6 @@ class Worker:
 
 
 # --- the process --------------------------------------------------------------------------------------------------
-
-
-def drop_privileges(start: Start) -> None:
-    """chroot, then group, then user, in the only order that works. Raises OSError."""
-    if start.chroot:
-        os.chroot(start.chroot)
-        os.chdir("/")
-    if start.gid is not None:
-        os.setgroups([])
-        os.setgid(start.gid)
-    if start.uid is not None:
-        if start.gid is None:
-            os.setgroups([])
-        os.setuid(start.uid)
-
-
-def raise_descriptor_limit(wanted: int) -> None:
-    """Set the soft limit to `wanted`, and the hard one if we may; less is better than nothing. 0: leave it."""
-    if not wanted:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
-    except (OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-
-
-def spare_the_collector() -> None:
-    """Bound the pauses of the garbage collector, whatever the number of sessions.
-
-    What exists now lives as long as the worker and need not be looked at again. Sessions make no cycles (a test holds
-    them to that), so a full collection would only walk over all that live: 6 ms and more for 8,000 of them, where young
-    objects cost 1.5 ms at most. Those are still looked at, for a cycle that some exception may leave behind.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(700, 10, _NEVER_ALL)
 
 
 def read_start(control: int) -> tuple[Start, Deframer]:

@@ -26,6 +26,7 @@ class DataPath:
         "dialled_client",
         "direction",
         "ending",
+        "expected",
         "final",
         "number",
         "port",
@@ -65,6 +66,8 @@ class DataPath:
         self.told = self.aborted = self.cut = False
         self.code = self.server_code = 0
         self.size = 0
+        self.expected = -1
+        """Bytes of a download as the server's 1xx announced them, -1: it said nothing of them."""
         self.ending = DataEnding.NONE
         self.blame: tuple[Culprit, Stage] | None = None
 

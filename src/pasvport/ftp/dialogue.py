@@ -12,6 +12,7 @@ from typing import Any
 
 from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.actions import Action, SendToClient, SendToServer
+from pasvport.ftp.data_path import DataPath
 from pasvport.ftp.events import (
     ClientConnected,
     ClientDataConnected,
@@ -36,6 +37,7 @@ from pasvport.ftp.events import (
     TimedOut,
     Timer,
 )
+from pasvport.ftp.grammar import masked
 from pasvport.ftp.login import UNAVAILABLE
 from pasvport.ftp.requests import Requests
 from pasvport.ftp.states import ALLOWED, PathState, Phase
@@ -81,6 +83,16 @@ class Dialogue(Requests):
     def record(self) -> FtpSessionRecord:
         """What is known of the session so far."""
         return self._record
+
+    @property
+    def last_command(self) -> bytes:
+        """The client's command that was obeyed last, without any secret; empty before the first."""
+        return masked(self._last) if self._last.line else b""
+
+    @property
+    def path(self) -> DataPath | None:
+        """The present data path, to look at only."""
+        return self._path
 
     @property
     def is_transferring(self) -> bool:

@@ -81,6 +81,7 @@ class Ground:
         "_expected",
         "_family",
         "_held",
+        "_last",
         "_no_data",
         "_path",
         "_paths",
@@ -119,6 +120,7 @@ class Ground:
         self._restart = 0
         self._data_type = "A"
         self._no_data = ""
+        self._last = Command("")
 
     # --- speaking -------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ reset and in 4xx, whatever the server says.
 
 from __future__ import annotations
 
+import re
+
 from pasvport.ftp.actions import DialClientData, DropData, SendToClient, StartTransfer
 from pasvport.ftp.data_path import DataPath
 from pasvport.ftp.events import (
@@ -22,8 +24,15 @@ from pasvport.ftp.states import PathState, Step
 from pasvport.ftp.verbs import VERBS
 from pasvport.record import Culprit, DataEnding, Direction, Stage
 
+_ANNOUNCED = re.compile(rb"\(([0-9]{1,18}) bytes?\)")
 _WAITING = (PathState.ASKED, PathState.GRANTED)
 _LOST = "The data connection was lost: the transfer is not complete."
+
+
+def announced_size(text: bytes) -> int:
+    """The bytes of a download as most servers name them in 150: `(1234 bytes)`; -1 where they do not."""
+    found = _ANNOUNCED.search(text)
+    return int(found[1]) if found is not None else -1
 
 
 class Moving(Opening):
@@ -81,6 +90,7 @@ class Moving(Opening):
             return
         if expected.told:
             return
+        path.expected = announced_size(reply.text)
         path.take(Step.GRANTED)
         if path.target is None or path.client_connected or path.aborted:
             self._relay(reply)

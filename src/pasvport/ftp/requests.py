@@ -91,6 +91,7 @@ class Requests(Replies):
 
     def _obey(self, command: Command) -> None:
         verb = command.verb
+        self._last = command
         if not verb:
             self._refuse(500, f"{command.fault[0].upper()}{command.fault[1:]}.")
         elif verb in self._settings.denied:
