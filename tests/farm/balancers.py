@@ -122,8 +122,12 @@ def page_configuration(
     extra_global: str = "",
     extra_defaults: str = "",
     server_options: str = "check",
+    mode: str = "tcp",
 ) -> str:
-    """The configuration of HAProxy's passive-FTP page with its addresses moved; `servers` are (name, address)."""
+    """The configuration of HAProxy's passive-FTP page with its addresses moved; `servers` are (name, address).
+
+    `mode` "ftp" changes that one word, twice.
+    """
     lines = "\n".join(f"    server {name} {host} {server_options} port {control_port}" for name, host in servers)
     return f"""\
 global
@@ -135,7 +139,7 @@ defaults
     timeout server 30s
 {extra_defaults}
 frontend ftp_fe
-    mode tcp
+    mode {mode}
     option tcplog
     log global
     bind {balancer}:{control_port} name ftp-control
@@ -143,7 +147,7 @@ frontend ftp_fe
     default_backend ftp_servers
 
 backend ftp_servers
-    mode tcp
+    mode {mode}
     balance leastconn
     stick-table type ip size 100k expire 1h
     stick on src

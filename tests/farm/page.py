@@ -12,7 +12,7 @@ from pathlib import Path
 from farm.addresses import source_addresses
 from farm.balancers import BALANCERS, Balancer, page_configuration
 from farm.clients import Target, open_session
-from farm.servers import KINDS, Farm, Security, Server
+from farm.servers import KINDS, Farm, Passive, Security, Server
 from farm.sink import LogSink
 
 
@@ -23,7 +23,10 @@ def kinds_for(security: Security) -> tuple[str, ...]:
 
 
 class Page:
-    """A farm behind a balancer. Use as a context manager."""
+    """A farm behind a balancer. Use as a context manager.
+
+    `mode` "ftp" is the one word that may be changed; `passive` then need not be AGREED.
+    """
 
     def __init__(
         self,
@@ -35,10 +38,13 @@ class Page:
         server_options: str = "check",
         extra_global: str = "",
         extra_defaults: str = "",
+        mode: str = "tcp",
+        passive: Passive = Passive.AGREED,
     ) -> None:
         self.kind = balancer
         self.security = security
-        self.farm = Farm(names, security, ports)
+        self.mode = mode
+        self.farm = Farm(names, security, ports, passive)
         self._options = server_options
         self._global = extra_global
         self._defaults = extra_defaults
@@ -70,6 +76,7 @@ class Page:
             server_options=self._options,
             extra_global=self._global,
             extra_defaults=self._defaults,
+            mode=self.mode,
         )
 
     def new_source(self) -> str:

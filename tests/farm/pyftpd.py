@@ -34,8 +34,8 @@ def main() -> None:
     settings = {
         "authorizer": authorizer,
         "banner": wish["name"],
-        "masquerade_address": wish["advertise"],
-        "passive_ports": range(low, high + 1),
+        "masquerade_address": wish["advertise"] or None,
+        "passive_ports": range(low, high + 1) if low else None,
         "use_gmt_times": True,
     }
     if wish["security"] != "PLAIN":

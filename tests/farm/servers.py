@@ -49,9 +49,23 @@ class Security(enum.Enum):
         return self is not Security.PLAIN
 
 
+class Passive(enum.Enum):
+    """What servers say to PASV: as `mode tcp` needs it (the balancer's address, ports of an agreed range), as
+    installed (their own address, any port), or wrongly (an address where nobody is, any port)."""
+
+    AGREED = "agreed"
+    INSTALLED = "as installed"
+    WRONG = "wrong"
+
+
+NOWHERE = "10.9.9.9"
+ANY_PORT = (0, 0)
+
+
 @dataclass
 class Server:
-    """One FTP server: where it is, how it is started. `advertise` is the balancer's address."""
+    """One FTP server: where it is, how it is started. `advertise` is the address that PASV names, "" is its own;
+    `ports` are those of data connections."""
 
     name: str
     host: str
@@ -152,12 +166,13 @@ class Vsftpd(Server):
             "ftp_username": OWNER.pw_name,
             "nopriv_user": OWNER.pw_name,
             "secure_chroot_dir": str(self.folder / "empty"),
-            "pasv_address": self.advertise,
             "pasv_min_port": str(self.ports[0]),
             "pasv_max_port": str(self.ports[1]),
             "vsftpd_log_file": str(self.folder / "vsftpd.log"),
             "ftpd_banner": self.name,
         }
+        if self.advertise:
+            chosen["pasv_address"] = self.advertise
         if os.geteuid() != 0:
             chosen["run_as_launching_user"] = "YES"
         return chosen | self.tls_options()
@@ -222,14 +237,17 @@ AllowStoreRestart on
 AllowRetrieveRestart on
 DelayEngine off
 WtmpLog off
-PassivePorts {self.ports[0]} {self.ports[1]}
-MasqueradeAddress {self.advertise}
+{self.passive_settings()}
 PidFile {self.folder}/pid
 ScoreboardFile {self.folder}/scoreboard
 SystemLog {self.folder}/system.log
 TransferLog none
 MaxInstances 400
 """
+
+    def passive_settings(self) -> str:
+        ports = "" if self.ports == ANY_PORT else f"PassivePorts {self.ports[0]} {self.ports[1]}\n"
+        return ports + (f"MasqueradeAddress {self.advertise}" if self.advertise else "")
 
     def tls_settings(self) -> str:
         if not self.security.is_tls:
@@ -268,8 +286,8 @@ class Pureftpd(Server):
             str(ROOT / "usr/sbin/pure-ftpd"),
             *("--bind", f"{self.host},{self.port}"),
             *("--login", f"puredb:{database}"),
-            *("--passiveportrange", f"{self.ports[0]}:{self.ports[1]}"),
-            *("--forcepassiveip", self.advertise),
+            *([] if self.ports == ANY_PORT else ["--passiveportrange", f"{self.ports[0]}:{self.ports[1]}"]),
+            *(["--forcepassiveip", self.advertise] if self.advertise else []),
             *("--pidfile", str(self.folder / "pid")),
             *("--minuid", "1"),
             *("--maxclientsnumber", "400"),
@@ -317,18 +335,23 @@ def hashed_password() -> str:
 
 
 class Farm:
-    """Several servers that share a port range and advertise one balancer.
+    """Several servers that share a port range and advertise one balancer, unless `passive` says otherwise.
 
     Use as a context manager. `names` are kinds, each optionally with a suffix after `-` ("pyftpdlib-2").
     """
 
     def __init__(
-        self, names: tuple[str, ...], security: Security = Security.PLAIN, ports: tuple[int, int] = (50000, 50049)
+        self,
+        names: tuple[str, ...],
+        security: Security = Security.PLAIN,
+        ports: tuple[int, int] = (50000, 50049),
+        passive: Passive = Passive.AGREED,
     ) -> None:
         self.subnet = Subnet()
         self.balancer = self.subnet.host(1)
         self.ports = ports
         self.security = security
+        self.passive = passive
         self.folder = Path(tempfile.mkdtemp(prefix="farm-"))
         self.folder.chmod(0o755)
         self.certificate = write_certificate(self.folder)
@@ -338,7 +361,9 @@ class Farm:
         kind = name.partition("-")[0]
         host = self.subnet.host(11 + number)
         place = self.folder / name
-        return KINDS[kind](name, host, self.balancer, self.ports, self.security, place, self.certificate, kind)
+        advertise = {Passive.AGREED: self.balancer, Passive.INSTALLED: "", Passive.WRONG: NOWHERE}[self.passive]
+        ports = self.ports if self.passive is Passive.AGREED else ANY_PORT
+        return KINDS[kind](name, host, advertise, ports, self.security, place, self.certificate, kind)
 
     def __enter__(self) -> Farm:
         try:
