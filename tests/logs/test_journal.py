@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import threading
@@ -375,3 +376,39 @@ def test_frames_that_are_none_are_counted() -> None:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_json_over_every_transport(tmp_path: Path) -> None:
+    async def scenario(writing: int) -> list[bytes]:
+        servers = [LogServer(), LogServer()]
+        port = await servers[0].start()
+        await servers[1].start(path=tmp_path / "stream")
+        stream = LogTarget(
+            ORIGIN, LogTransport.UNIX_STREAM, Endpoint(Family.UNIX, str(tmp_path / "stream")), format=LogFormat.JSON
+        )
+        with udp_sink() as sink, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
+            local.bind(str(tmp_path / "log"))
+            as_json = {"format": LogFormat.JSON}
+            datagrams = (udp_target(port_of(sink), **as_json), unix_target(tmp_path / "log", **as_json))
+            config = configuration(*datagrams, tcp_target(port, **as_json), stream, fd_target(writing, **as_json))
+            async with journal(config) as made:
+                made.say(4, 'Server "be/s1"\nis DOWN.')
+                await eventually(lambda: all(server.data.endswith(b"\n") for server in servers), "two streams")
+            lines = [*waiting_lines(sink), *waiting_lines(local), *(server.data for server in servers)]
+        for server in servers:
+            await server.stop()
+        return lines
+
+    reading, writing = os.pipe()
+    try:
+        lines = asyncio.run(scenario(writing))
+        lines.append(os.read(reading, 4096))
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert [line.count(b"\n") for line in lines] == [1] * 5
+    for line in lines:
+        found = json.loads(line)
+        assert (found["type"], found["severity"], found["pid"]) == ("message", "warning", 7)
+        assert found["message"] == 'Server "be/s1"#0Ais DOWN.'
+        assert found["host"] == socket.gethostname()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiling import compiled
 from ftp_records import EMPTY_TRANSFER, ftp_record, transfer_record
 from log_rig import record, udp_target
 from pasvport.logformat.facts import FTP_FACTS, IDENTITY_FACTS, SESSION_FACTS, TRANSFER_FACTS
@@ -261,3 +262,18 @@ def test_needs_everything_it_reads() -> None:
     transfer_fields(entry)
     assert {"ftp", "transfer", "client_address", "source_port"} <= read
     assert read - {"culprit", "stage"} <= needed()
+
+
+@pytest.mark.parametrize(
+    ("words", "length"),
+    [
+        ("format json", 8192),
+        ("format json len 300", 300),
+        ("len 300 format json", 300),
+        ("format raw", 1024),
+        ("", 1024),
+    ],
+)
+def test_objects_are_given_more_room(words: str, length: int) -> None:
+    [target] = compiled(f"global\n    log 127.0.0.1 {words} local0\n").settings.log_targets
+    assert target.length == length
