@@ -19,6 +19,7 @@ from pasvport.control.api.server import RuntimeApi
 from pasvport.control.console import Console
 from pasvport.control.ports import Ports, settle_port_range
 from pasvport.control.supervisor import Orders, Supervisor
+from pasvport.control.web.server import WebServer
 from pasvport.control.workers import WORKER_MODULE
 from pasvport.errors import ResourceError
 from pasvport.model import Config
@@ -116,7 +117,7 @@ def _serve_here(config: Config, launch: Launch, console: Console, announcement: 
     if ports is None:
         announcement.fail()
         return 1
-    orders = Orders(launch.master_worker, announcement.make, launch.worker_module, (RuntimeApi,))
+    orders = Orders(launch.master_worker, announcement.make, launch.worker_module, (RuntimeApi, WebServer))
     try:
         return asyncio.run(_supervise(config, ports, console, orders))
     except ResourceError as error:

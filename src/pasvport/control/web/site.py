@@ -1,0 +1,190 @@
+"""One proxy's statistics: what a request gets, once it is known which proxy it came to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs
+
+from aiohttp import web
+
+from pasvport.control.statistics import Selection, stat_rows
+from pasvport.control.web import admin, guard, live, metrics, page, wellbeing
+from pasvport.control.web.history import History
+from pasvport.control.web.served import Serving
+from pasvport.control.web.target import Page, Target, parse
+from pasvport.control.web.watch import Watch
+from pasvport.exposition import schema, stat
+from pasvport.model import Stats
+
+_BODY_PATIENCE = 10.0
+"""Seconds for a form to arrive."""
+_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_FILES = ("dashboard.css", "dashboard.js", "charts.js", "icon.svg")
+_PLAIN, _JSON, _HTML = "text/plain; charset=utf-8", "application/json", "text/html; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the web server remembers, whichever generation serves."""
+
+    watch: Watch = field(default_factory=Watch)
+    history: History = field(default_factory=History)
+    moment: live.Moment = field(default_factory=live.Moment)
+    responses: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """`generation` serves now; `stats` is what the proxy says; `figures` are the web server's own."""
+
+    generation: Serving
+    stats: Stats
+    memory: Memory
+    figures: Callable[[], metrics.WebFigures]
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to any request. Raises nothing that is the client's fault."""
+        target = parse(request.raw_path, self.stats)
+        allowed = {"GET", "HEAD"} | ({"POST"} if target.page is Page.HTML else set())
+        if request.method not in allowed:
+            return _text(405, "Method not allowed\n", {"Allow": ", ".join(sorted(allowed))})
+        known = self._is_known(request)
+        if not known and not self._is_open(target):
+            return _text(401, "You need a valid user and password to access this content.\n", self._challenge())
+        if target.page is Page.HEALTH:
+            return self._health(known)
+        if request.method == "POST":
+            return await self._order(request)
+        return await _PAGES[target.page](self, target)
+
+    # --- who may --------------------------------------------------------------------------------------------------
+
+    def _is_known(self, request: web.BaseRequest) -> bool:
+        if not self.stats.users:
+            return True
+        return guard.is_known(request.headers.get("Authorization", ""), self.stats.users)
+
+    def _is_open(self, target: Target) -> bool:
+        return target.page is Page.HEALTH or (target.page is Page.METRICS and self.stats.metrics)
+
+    def _challenge(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": guard.challenge(self.stats.realm)}
+
+    # --- pages ----------------------------------------------------------------------------------------------------
+
+    async def _html(self, target: Target) -> web.StreamResponse:
+        return _text(200, page.render(self.generation, self.stats, target, self.memory.watch), type_=_HTML)
+
+    def _rows(self, target: Target) -> Iterator[stat.Row]:
+        selection = Selection(
+            up_only=target.up_only,
+            no_maintenance=target.no_maintenance,
+            legends=self.stats.show_legends,
+            scope=self.stats.scope,
+        )
+        return (row for row in stat_rows(self.generation, selection) if target.scope in str(row.values["pxname"]))
+
+    async def _csv(self, target: Target) -> web.StreamResponse:
+        return _text(200, "".join(stat.csv(self._rows(target))), type_=_PLAIN)
+
+    async def _json(self, target: Target) -> web.StreamResponse:
+        return _text(200, "".join(stat.as_json(self._rows(target))), type_=_JSON)
+
+    async def _typed(self, target: Target) -> web.StreamResponse:
+        return _text(200, "".join(stat.typed(self._rows(target))), type_=_PLAIN)
+
+    async def _schema(self, _target: Target) -> web.StreamResponse:
+        return _text(200, schema.schema(), type_=_JSON)
+
+    async def _live(self, target: Target) -> web.StreamResponse:
+        now = await self.memory.moment.look(self.generation)
+        after = parse_qs(target.query, max_num_fields=8).get("after", ["0"])[0]
+        number = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
+        memory = self.memory
+        shown = live.snapshot(self.generation, self.stats, memory.watch, memory.history, now, number)
+        return web.json_response(shown, headers=dict(guard.HEADERS))
+
+    async def _metrics(self, target: Target) -> web.StreamResponse:
+        what = metrics.wanted(target.query)
+        if what is None:
+            return _text(400, "Unknown scope\n")
+        entries = await metrics.tables_used(self.generation) if "sticktable" in what.scopes else {}
+        body = metrics.exposition(self.generation, what, entries, self.figures(), self.stats.scope)
+        return web.Response(body=body, headers={**guard.HEADERS, "Content-Type": metrics.CONTENT_TYPE})
+
+    def _health(self, known: bool) -> web.StreamResponse:
+        healthy, found = wellbeing.look(self.generation, self.stats.scope)
+        shown = found if known and self.stats.enabled else {"status": found["status"]}
+        return web.json_response(shown, status=200 if healthy else 503, headers=dict(guard.HEADERS))
+
+    async def _file(self, target: Target) -> web.StreamResponse:
+        if target.name not in _FILES:
+            return await self._nothing(target)
+        body = (page.STATIC / target.name).read_bytes()
+        headers = {**guard.HEADERS, "Cache-Control": "no-cache", "Content-Type": _TYPES[target.name.rpartition(".")[2]]}
+        return web.Response(body=body, headers=headers)
+
+    async def _root(self, _target: Target) -> web.StreamResponse:
+        return _text(302, "", {"Location": self.stats.uri})
+
+    async def _nothing(self, _target: Target) -> web.StreamResponse:
+        return _text(404, "There is nothing here.\n")
+
+    # --- orders ---------------------------------------------------------------------------------------------------
+
+    async def _order(self, request: web.BaseRequest) -> web.StreamResponse:
+        word = await self._obey(request)
+        return _text(303, "", {"Location": f"{self.stats.uri};st={word}"})
+
+    async def _obey(self, request: web.BaseRequest) -> str:
+        if not self.stats.admin or not guard.is_own_page(request.headers):
+            return "DENY"
+        form = await _form(request)
+        if form is None:
+            return "EXCD"
+        order = admin.read(form, self.generation, self.stats.scope)
+        return order if isinstance(order, str) else await admin.obey(order, self.generation)
+
+
+_PAGES: Mapping[Page, Callable[[Site, Target], Awaitable[web.StreamResponse]]] = {
+    Page.HTML: Site._html,
+    Page.CSV: Site._csv,
+    Page.JSON: Site._json,
+    Page.TYPED: Site._typed,
+    Page.SCHEMA: Site._schema,
+    Page.LIVE: Site._live,
+    Page.METRICS: Site._metrics,
+    Page.FILE: Site._file,
+    Page.ROOT: Site._root,
+    Page.NOTHING: Site._nothing,
+}
+
+
+def _text(
+    status: int, text: str, headers: Mapping[str, str] | None = None, *, type_: str = _PLAIN
+) -> web.StreamResponse:
+    """An answer with a body, and the headers of every answer."""
+    return web.Response(
+        status=status,
+        body=text.encode("utf-8", "surrogateescape"),
+        headers={**guard.HEADERS, "Content-Type": type_, **(headers or {})},
+    )
+
+
+async def _form(request: web.BaseRequest) -> bytes | None:
+    """The body of a request, None when it is too large or too slow."""
+    if (request.content_length or 0) > admin.LARGEST_FORM:
+        return None
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_PATIENCE):
+            async for part in request.content.iter_any():
+                body += part
+                if len(body) > admin.LARGEST_FORM:
+                    return None
+    except TimeoutError:
+        return None
+    return bytes(body)

@@ -1,0 +1,617 @@
+// Keeps the page up to date: asks every two seconds, changes only what changed, so that focus and selection stay.
+
+import { Chart, make } from "./charts.js";
+
+const EVERY = 2000;
+const PATIENCE = 10000;
+const body = document.body;
+const uri = body.dataset.uri;
+const mayOrder = body.dataset.admin === "yes";
+const $ = (id) => document.getElementById(id);
+const RANKS = ["not known", "up", "in maintenance", "draining", "up, but failing checks", "down"];
+
+// --- words ------------------------------------------------------------------------------------------------------
+
+function bytes(value) {
+  if (typeof value !== "number") return "";
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+const rate = (value) => `${bytes(value)}/s`;
+const count = (value) => (typeof value === "number" ? Math.round(value).toLocaleString("en") : "");
+
+function duration(seconds) {
+  if (typeof seconds !== "number" || seconds < 0) return "";
+  let rest = Math.floor(seconds);
+  const parts = [];
+  for (const [unit, size] of [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]]) {
+    const whole = Math.floor(rest / size);
+    rest -= whole * size;
+    if (whole || (unit === "s" && !parts.length)) parts.push(`${whole}${unit}`);
+  }
+  return parts.slice(0, 2).join(" ");
+}
+
+function element(name, className = "", text = "") {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text) made.textContent = text;
+  return made;
+}
+
+// --- tables that change in place --------------------------------------------------------------------------------
+
+// A cell is a text, or {sign, make}: what it shows is made anew only when its sign changed.
+function fill(cell, content) {
+  const rich = content !== null && typeof content === "object";
+  const sign = rich ? content.sign : String(content ?? "");
+  if (cell.sign === sign) return;
+  cell.sign = sign;
+  if (rich) cell.replaceChildren(...content.make());
+  else cell.textContent = sign;
+}
+
+// rows: [{key, state, words, cells: [[label, className, content]]}]; the first cell heads its row.
+function table(tbody, rows) {
+  const known = new Map();
+  if (!tbody.adopted) tbody.replaceChildren();
+  tbody.adopted = true;
+  for (const row of tbody.rows) known.set(row.key, row);
+  rows.forEach((wanted, place) => {
+    let row = known.get(wanted.key);
+    if (row) known.delete(wanted.key);
+    else row = freshRow(wanted);
+    row.dataset.state = wanted.state || "";
+    row.words = wanted.words;
+    wanted.cells.forEach(([, , content], index) => fill(row.cells[index], content));
+    if (tbody.rows[place] !== row) tbody.insertBefore(row, tbody.rows[place] || null);
+  });
+  for (const row of known.values()) row.remove();
+}
+
+function freshRow(wanted) {
+  const row = element("tr");
+  row.key = wanted.key;
+  wanted.cells.forEach(([label, className], index) => {
+    const cell = element(index ? "td" : "th", className);
+    if (!index) cell.scope = "row";
+    cell.dataset.label = label;
+    row.append(cell);
+  });
+  return row;
+}
+
+// --- the filter -------------------------------------------------------------------------------------------------
+
+let needle = "";
+
+function applyFilter() {
+  for (const row of document.querySelectorAll("tbody tr, #event-list li")) {
+    row.hidden = needle !== "" && !(row.words || row.textContent).toLowerCase().includes(needle);
+  }
+}
+
+// --- servers ----------------------------------------------------------------------------------------------------
+
+function strip(minutes) {
+  const svg = make("svg", { class: "strip", role: "img", viewBox: `0 0 ${minutes.length} 10`, preserveAspectRatio: "none" });
+  let start = 0;
+  for (let at = 1; at <= minutes.length; at += 1) {
+    if (at === minutes.length || minutes[at] !== minutes[start]) {
+      svg.append(make("rect", { class: `rank${minutes[start]}`, x: start, y: 0, width: at - start, height: 10 }));
+      start = at;
+    }
+  }
+  const words = RANKS.map((text, rank) => [text, minutes.filter((each) => each === rank).length])
+    .filter(([, many]) => many)
+    .map(([text, many]) => `${text} ${many} min`)
+    .join(", ");
+  svg.setAttribute("aria-label", `Last hour: ${words}`);
+  const title = make("title");
+  title.textContent = `Last hour: ${words}`;
+  svg.prepend(title);
+  return svg;
+}
+
+function badge(state, status) {
+  const made = element("span", "badge", status);
+  made.dataset.state = state;
+  return made;
+}
+
+function checkWords(server) {
+  if (!server.check) return "not checked";
+  const words = [server.check.replace("* ", ""), server.check_words, server.check_text];
+  if (typeof server.check_ms === "number") words.push(`in ${server.check_ms} ms`);
+  return words.filter(Boolean).join(", ");
+}
+
+function checkCell(server) {
+  const words = checkWords(server);
+  const checks = server.checks || [];
+  const sign = words + checks.map((each) => `${each.when}`).join();
+  return {
+    sign,
+    make() {
+      const parts = [];
+      if (checks.length) {
+        const dots = element("span", "dots");
+        dots.setAttribute("role", "img");
+        const bad = checks.filter((each) => !each.passed).length;
+        dots.setAttribute("aria-label", `Last ${checks.length} checks: ${bad ? `${bad} failed` : "all passed"}`);
+        for (const each of checks) {
+          const dot = element("i", each.passed ? "" : "bad");
+          dot.title = `${clock(each.when)} ${each.status} ${each.text} ${each.ms >= 0 ? `${each.ms} ms` : ""}`;
+          dots.append(dot);
+        }
+        parts.push(dots);
+      }
+      parts.push(element("span", "words", words));
+      return parts;
+    },
+  };
+}
+
+const ORDERS = [
+  ["ready", "Ready", "UP"],
+  ["drain", "Drain", "DRAIN"],
+  ["maint", "Maint", "MAINT"],
+];
+
+function orderCell(backend, server) {
+  return {
+    sign: `${backend.name}/${server.name}/${server.state}`,
+    make() {
+      return ORDERS.flatMap(([action, title, state]) => {
+        const button = element("button", "", title);
+        button.type = "button";
+        const on = server.state === state || (action === "ready" && ["DOWN", "NOLB"].includes(server.state));
+        button.setAttribute("aria-pressed", String(on));
+        button.setAttribute("aria-label", `${title}: ${backend.name}/${server.name}`);
+        button.addEventListener("click", () => order(action, backend.name, server.name));
+        return [button, " "];
+      });
+    },
+  };
+}
+
+const ofLimit = (item) => `${count(item.sessions)}${item.sessions_limit ? ` / ${count(item.sessions_limit)}` : ""}`;
+const moved = (item, way) => {
+  const ftp = way === "out" ? item.downloaded : item.uploaded;
+  return bytes(ftp === undefined ? item[`bytes_${way}`] : ftp);
+};
+
+function serverRow(backend, server) {
+  const name = server.address ? `${server.name} ${server.address}` : server.name;
+  const nameCell = {
+    sign: name,
+    make: () => [server.name, ...(server.address ? [" ", element("small", "", server.address)] : [])],
+  };
+  const cells = [
+    ["Server", "", nameCell],
+    ["State", "", { sign: server.state + server.status, make: () => [badge(server.state, server.status)] }],
+    ["Since", "", duration(server.since)],
+    ["Last check", "check", checkCell(server)],
+    ["Last hour", "wide", { sign: server.minutes.join(), make: () => [strip(server.minutes)] }],
+    ["Sessions", "number", ofLimit(server)],
+    ["Queue", "number", count(server.queued)],
+    ["Transfers", "number", count(server.transfers)],
+    ["Served", "number", count(server.sessions_total)],
+    ["To clients", "number", moved(server, "out")],
+    ["From clients", "number", moved(server, "in")],
+    ["Errors", "number", count((server.connect_errors || 0) + (server.response_errors || 0))],
+    ["Weight", "number", count(server.weight)],
+  ];
+  if (mayOrder) cells.push(["Orders", "act", orderCell(backend, server)]);
+  const words = [backend.name, name, server.status, checkWords(server)].join(" ");
+  return { key: server.name, state: server.state, words, cells };
+}
+
+function showServers(backends) {
+  const bodies = new Map();
+  for (const each of document.querySelectorAll("#servers table")) bodies.set(each.dataset.backend, each.tBodies[0]);
+  // A reload has changed which backends there are: the page is rendered anew.
+  if (backends.length !== bodies.size || backends.some((backend) => !bodies.has(backend.name))) {
+    location.reload();
+    return;
+  }
+  for (const backend of backends) {
+    table(bodies.get(backend.name), backend.servers.map((server) => serverRow(backend, server)));
+  }
+}
+
+function showFrontends(frontends) {
+  const rows = frontends
+    .filter((each) => each.mode !== "http")
+    .map((each) => ({
+      key: each.name,
+      words: `${each.name} ${each.mode} ${each.status}`,
+      cells: [
+        ["Frontend", "", each.name],
+        ["Mode", "", each.mode],
+        ["State", "", { sign: each.status, make: () => [badge(each.status === "OPEN" ? "UP" : "DOWN", each.status)] }],
+        ["Sessions", "number", ofLimit(each)],
+        ["New per second", "number", count(each.rate)],
+        ["Served", "number", count(each.sessions_total)],
+        ["Transfers", "number", count(each.transfers)],
+        ["To clients", "number", moved(each, "out")],
+        ["From clients", "number", moved(each, "in")],
+        ["Logins", "number", count(each.logins)],
+        ["Failed logins", "number", count(each.login_failures)],
+        ["Data ports", "number", each.pool === undefined ? "" : `${count(each.leases)} / ${count(each.pool)}`],
+      ],
+    }));
+  table(document.querySelector("#frontends tbody"), rows);
+}
+
+// --- transfers and sessions -------------------------------------------------------------------------------------
+
+const speeds = new Map();
+
+function speed(transfer, now) {
+  const key = `${transfer.session} ${transfer.started}`;
+  const before = speeds.get(key);
+  const age = now - transfer.started;
+  let value = age > 0.5 ? transfer.size / age : 0;
+  if (before && now - before.now > 0.5) value = (transfer.size - before.size) / (now - before.now);
+  else if (before) return before.value;
+  speeds.set(key, { size: transfer.size, now, value, seen: now });
+  return value;
+}
+
+function fileCell(transfer) {
+  const down = transfer.direction === "download";
+  const part = transfer.expected > 0 ? Math.min(1, transfer.size / transfer.expected) : null;
+  return {
+    sign: `${transfer.verb} ${transfer.path} ${part === null ? "" : part.toFixed(3)}`,
+    make() {
+      const way = element("span", "way", down ? "↓" : "↑");
+      way.setAttribute("aria-hidden", "true");
+      const parts = [way, element("span", "unseen", down ? "download" : "upload"), ` ${transfer.path || transfer.verb}`];
+      if (transfer.verb !== "RETR") parts.push(" ", element("small", "", transfer.verb));
+      if (part !== null) {
+        const progress = element("progress");
+        progress.max = 1;
+        progress.value = part;
+        progress.setAttribute("aria-label", `${Math.round(part * 100)} % moved`);
+        parts.push(progress);
+      }
+      return parts;
+    },
+  };
+}
+
+function showTransfers(transfers, now, cut) {
+  const rows = transfers.map((each) => ({
+    key: `${each.session} ${each.started}`,
+    words: [each.path, each.user, each.client, each.server, each.backend, each.direction, each.verb].join(" "),
+    cells: [
+      ["File", "file", fileCell(each)],
+      ["User", "", each.user || "-"],
+      ["Client", "", each.client],
+      ["Server", "", `${each.backend}/${each.server}`],
+      ["Moved", "number", each.expected > 0 ? `${bytes(each.size)} of ${bytes(each.expected)}` : bytes(each.size)],
+      ["Rate", "number", rate(speed(each, now))],
+      ["Since", "number", duration(now - each.started)],
+    ],
+  }));
+  table(document.querySelector("#transfers tbody"), rows);
+  $("transfers-count").textContent = rows.length ? `${rows.length}${cut ? " of more" : ""}` : "";
+  $("transfers").classList.toggle("is-empty", !rows.length);
+  for (const [key, each] of speeds) if (now - each.now > 30) speeds.delete(key);
+}
+
+function showSessions(sessions, cut) {
+  const rows = sessions.map((each) => ({
+    key: each.session,
+    words: [each.user, each.client, each.server, each.backend, each.phase, each.last_command].join(" "),
+    cells: [
+      ["User", "", each.user || "-"],
+      ["Client", "", each.client],
+      ["Server", "", `${each.backend}/${each.server}`],
+      ["Doing", "", each.phase],
+      ["Last command", "", each.last_command],
+      ["Open", "number", duration(each.age)],
+      ["Idle", "number", duration(each.idle)],
+      ["Transfers", "number", count(each.transfers)],
+      ["To client", "number", bytes(each.bytes_out)],
+      ["From client", "number", bytes(each.bytes_in)],
+    ],
+  }));
+  table(document.querySelector("#sessions tbody"), rows);
+  $("sessions-count").textContent = rows.length ? `${rows.length}${cut ? " of more" : ""}` : "";
+  $("sessions").classList.toggle("is-empty", !rows.length);
+}
+
+// --- events -----------------------------------------------------------------------------------------------------
+
+const clock = (when) => new Date(when * 1000).toLocaleTimeString("en-GB");
+let newest = -1;
+
+function showEvents(events) {
+  $("events").classList.toggle("is-empty", !events.length);
+  const last = events.length ? events[0].number : 0;
+  if (last === newest) return;
+  newest = last;
+  $("event-list").replaceChildren(
+    ...events.map((each) => {
+      const item = element("li");
+      item.dataset.level = each.level;
+      const time = element("time", "", clock(each.when));
+      time.dateTime = new Date(each.when * 1000).toISOString();
+      const who = [each.proxy, each.server].filter(Boolean).join("/") || "pasvport";
+      const what = element("span", "", each.text);
+      if (each.count > 1) what.append(" ", element("span", "times", `(${count(each.count)} times)`));
+      item.append(time, element("b", "", who), what);
+      return item;
+    }),
+  );
+}
+
+// --- tiles ------------------------------------------------------------------------------------------------------
+
+const tiles = new Map();
+
+function tile(name, title, value, more = "", level = "", part = null) {
+  let each = tiles.get(name);
+  if (!each) {
+    each = element("div", "tile");
+    each.append(element("dt", "", title), element("dd", "value"), element("dd", "more"));
+    tiles.set(name, each);
+    $("tiles").append(each);
+  }
+  fill(each.children[1], value);
+  each.dataset.level = level;
+  if (part === null) {
+    fill(each.children[2], more);
+    return;
+  }
+  const sign = `${more} ${part}`;
+  fill(each.children[2], {
+    sign,
+    make() {
+      const meter = element("meter", "pool");
+      Object.assign(meter, { min: 0, max: 1, low: 0.7, high: 0.9, optimum: 0, value: part });
+      meter.setAttribute("aria-label", title);
+      return [meter, more];
+    },
+  });
+}
+
+const sum = (items, name) => items.reduce((total, each) => total + (each[name] || 0), 0);
+const newestOf = (name) => hour.series[name]?.at(-1) ?? 0;
+
+function showTiles(shown) {
+  const { about } = shown;
+  const entrances = shown.frontends.filter((each) => each.mode !== "http");
+  const servers = shown.backends.flatMap((backend) => backend.servers);
+  const up = servers.filter((each) => each.state === "UP").length;
+  tile("servers", "Servers up", `${up} / ${servers.length}`, problems(shown), up < servers.length ? "bad" : "");
+  tile("sessions", "Sessions", count(sum(entrances, "sessions")), `${count(sum(entrances, "rate"))} new per second`);
+  if (shown.history) {
+    tile("down", "To clients", rate(newestOf("download")), `${moved(total(entrances), "out")} in all`);
+    tile("up", "From clients", rate(newestOf("upload")), `${moved(total(entrances), "in")} in all`);
+  }
+  if (about.ftp) {
+    const failed = sum(entrances, "transfers_failed");
+    const done = count(sum(entrances, "transfers_total"));
+    tile("transfers", "Transfers", count(sum(entrances, "transfers")), `${done} in all, ${count(failed)} failed`);
+    const wrong = sum(entrances, "login_failures");
+    tile("logins", "Logins", count(sum(entrances, "logins")), `${count(wrong)} failed`);
+    const pool = sum(entrances, "pool");
+    const used = sum(entrances, "leases");
+    if (pool) tile("pool", "Data ports in use", `${count(used)} / ${count(pool)}`, "", used >= pool ? "bad" : "", used / pool);
+  }
+  const workers = `${about.workers_alive} / ${about.workers}`;
+  tile("workers", "Workers", workers, `${about.idle} % idle, ${bytes(about.memory)}`, about.workers_alive < about.workers ? "bad" : "");
+}
+
+function total(items) {
+  const found = {};
+  for (const name of ["bytes_in", "bytes_out"]) found[name] = sum(items, name);
+  if (items.some((each) => each.downloaded !== undefined)) {
+    for (const [name, plain] of [["downloaded", "bytes_out"], ["uploaded", "bytes_in"]]) {
+      found[name] = items.reduce((sofar, each) => sofar + (each[name] ?? each[plain] ?? 0), 0);
+    }
+  }
+  return found;
+}
+
+function problems(shown) {
+  const counts = new Map();
+  for (const server of shown.backends.flatMap((backend) => backend.servers)) {
+    if (server.state !== "UP") counts.set(server.state, (counts.get(server.state) || 0) + 1);
+  }
+  return [...counts].map(([state, many]) => `${many} ${state.toLowerCase()}`).join(", ") || "all of them";
+}
+
+function showSummary(shown) {
+  const servers = shown.backends.flatMap((backend) => backend.servers);
+  const up = servers.filter((each) => each.state === "UP").length;
+  const dead = shown.backends.filter((each) => each.servers.length && each.status !== "UP").map((each) => each.name);
+  let [text, level] = [`All ${servers.length} servers up`, "good"];
+  if (!servers.length) [text, level] = ["No servers", ""];
+  else if (up < servers.length) [text, level] = [`${up} of ${servers.length} servers up`, "note"];
+  if (dead.length) [text, level] = [`No server for ${dead.join(", ")}`, "bad"];
+  if (shown.about.paused) [text, level] = ["Paused", "bad"];
+  const summary = $("summary");
+  if (summary.textContent !== text) summary.textContent = text;
+  summary.dataset.level = level;
+  document.title = `${level === "bad" ? "▼ " : ""}${text} - pasvport`;
+}
+
+// --- the last hour ----------------------------------------------------------------------------------------------
+
+const hour = { next: 0, times: [], series: {} };
+let charts = null;
+
+function keep(history) {
+  if (history.first !== hour.next || history.next < hour.next) {
+    hour.times = [];
+    hour.series = {};
+  }
+  hour.times.push(...history.times);
+  const extra = hour.times.length - history.length;
+  if (extra > 0) hour.times.splice(0, extra);
+  for (const [name, values] of Object.entries(history.series)) {
+    const series = (hour.series[name] ??= []);
+    series.push(...values);
+    if (extra > 0) series.splice(0, extra);
+  }
+  hour.next = history.next;
+}
+
+function makeCharts(ftp) {
+  const parent = $("charts");
+  const second = (value) => `${value >= 10 ? Math.round(value) : value.toFixed(1)}/s`;
+  const flows = [
+    { name: "download", title: "to clients", kind: "one" },
+    { name: "upload", title: "from clients", kind: "two" },
+  ];
+  const crowd = [{ name: "sessions", title: "sessions", kind: "one" }];
+  if (ftp) {
+    crowd.push({ name: "transfers", title: "transfers", kind: "two" });
+    crowd.push({ name: "leases", title: "data ports", kind: "three" });
+  }
+  const wrong = [
+    { name: "errors", title: "server errors", kind: "one" },
+    { name: "login_failures", title: "failed logins", kind: "two" },
+    { name: "transfers_failed", title: "failed transfers", kind: "three" },
+  ].slice(0, ftp ? 3 : 1);
+  return [
+    new Chart(parent, "Throughput", flows, rate, 1000),
+    new Chart(parent, ftp ? "Sessions and transfers" : "Sessions", crowd, count, 5),
+    new Chart(parent, "Errors", wrong, second, 1),
+  ];
+}
+
+function showHistory(shown) {
+  if (!shown.history) {
+    $("charts").closest("section").hidden = true;
+    return;
+  }
+  const before = hour.next;
+  keep(shown.history);
+  charts ??= makeCharts(shown.about.ftp);
+  if (hour.next !== before) for (const chart of charts) chart.draw(hour);
+}
+
+// --- orders -----------------------------------------------------------------------------------------------------
+
+function say(text, level) {
+  const said = $("said");
+  said.textContent = text;
+  said.className = `notice ${level}`;
+  said.hidden = !text;
+}
+
+function confirmed(title, text) {
+  const ask = $("ask");
+  $("ask-title").textContent = title;
+  $("ask-text").textContent = text;
+  ask.returnValue = "no";
+  ask.showModal();
+  return new Promise((resolve) => {
+    ask.addEventListener("close", () => resolve(ask.returnValue === "yes"), { once: true });
+  });
+}
+
+async function order(action, backend, server) {
+  const words = {
+    drain: [`Drain ${server}?`, "Its sessions and transfers go on; new ones go to other servers."],
+    maint: [`Take ${server} out?`, "It gets no new sessions and is not checked; its sessions go on."],
+  }[action];
+  if (words && !(await confirmed(...words))) return;
+  try {
+    const form = new URLSearchParams({ s: server, b: backend, action });
+    const response = await fetch(uri, { method: "POST", body: form, signal: AbortSignal.timeout(PATIENCE) });
+    const word = /;st=([A-Z]+)/.exec(response.url)?.[1] ?? "UNKN";
+    say(word === "DONE" ? `${backend}/${server}: ${action} done.` : `${backend}/${server}: ${action} was refused (${word}).`, word === "DONE" ? "good" : "bad");
+  } catch (error) {
+    say(`${backend}/${server}: ${action} did not reach the balancer (${error.message}).`, "bad");
+  }
+  refresh();
+}
+
+// --- keeping up -------------------------------------------------------------------------------------------------
+
+let timer = 0;
+let busy = false;
+let paused = false;
+let failures = 0;
+
+function live(state, text) {
+  $("live").dataset.state = state;
+  if ($("live").textContent !== text) $("live").textContent = text;
+}
+
+function show(shown) {
+  $("uptime").textContent = duration(shown.about.now - shown.about.started);
+  showHistory(shown);
+  showSummary(shown);
+  showTiles(shown);
+  showServers(shown.backends);
+  showFrontends(shown.frontends);
+  showEvents(shown.events);
+  for (const name of ["transfers", "sessions"]) $(name).hidden = !shown.about.ftp;
+  if (shown.about.ftp) {
+    showTransfers(shown.transfers, shown.about.now, shown.cut.transfers);
+    showSessions(shown.ftp_sessions, shown.cut.ftp_sessions);
+  }
+  applyFilter();
+}
+
+async function refresh() {
+  if (busy) return;
+  busy = true;
+  clearTimeout(timer);
+  try {
+    const response = await fetch(`/dashboard/data?after=${hour.next}`, { signal: AbortSignal.timeout(PATIENCE) });
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    show(await response.json());
+    failures = 0;
+    live("on", "Live");
+  } catch (error) {
+    failures += 1;
+    live("off", "Not reachable");
+    console.warn(error);
+  }
+  busy = false;
+  if (!paused && !document.hidden) timer = setTimeout(refresh, Math.min(EVERY * 2 ** failures, 30000));
+}
+
+function begin() {
+  for (const each of document.querySelectorAll("[data-script]")) each.hidden = false;
+  for (const each of document.querySelectorAll(".orders")) each.remove();
+  $("filter").addEventListener("input", (event) => {
+    needle = event.target.value.trim().toLowerCase();
+    applyFilter();
+  });
+  $("pause").addEventListener("click", () => {
+    paused = !paused;
+    $("pause").setAttribute("aria-pressed", String(paused));
+    $("pause").textContent = paused ? "Go on" : "Pause";
+    if (paused) {
+      clearTimeout(timer);
+      live("", "Paused");
+    } else refresh();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !paused) refresh();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "/" && !/INPUT|SELECT|TEXTAREA/.test(document.activeElement.tagName)) {
+      event.preventDefault();
+      $("filter").focus();
+    }
+  });
+  refresh();
+}
+
+begin();

@@ -1,0 +1,103 @@
+"""What a request asks for: HAProxy's `URI;option;option`, and our own paths beside it. Pure.
+
+Source: HAProxy 2.6, observed: whatever begins with `stats uri` is the page; options follow it, separated by `;`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import unquote_plus, urlsplit
+
+from pasvport.model import Stats
+
+DASHBOARD = "/dashboard"
+METRICS = "/metrics"
+HEALTH = "/health"
+
+
+class Page(StrEnum):
+    """The things that can be asked for."""
+
+    HTML = "html"
+    CSV = "csv"
+    JSON = "json"
+    TYPED = "typed"
+    SCHEMA = "json-schema"
+    LIVE = "live"
+    FILE = "file"
+    METRICS = "metrics"
+    HEALTH = "health"
+    ROOT = "root"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A page and its options. `name` belongs to FILE; `scope` is a part of a proxy's name; `status` is `st`.
+
+    `query` is what follows a question mark, for pages of our own.
+    """
+
+    page: Page
+    name: str = ""
+    refresh: bool = True
+    up_only: bool = False
+    no_maintenance: bool = False
+    scope: str = ""
+    status: str = ""
+    query: str = ""
+
+
+_FORMS = {str(page): page for page in (Page.CSV, Page.JSON, Page.TYPED, Page.SCHEMA)}
+
+
+def parse(raw: str, stats: Stats) -> Target:
+    """The target of a request line (origin form, or absolute form as proxies send it)."""
+    path = _origin_form(raw)
+    own = _own(path)
+    if own is not None:
+        return own if stats.enabled or own.page in (Page.METRICS, Page.HEALTH) else Target(Page.NOTHING)
+    if not stats.enabled:
+        return Target(Page.NOTHING)
+    if path.startswith(stats.uri):
+        return _options(path[len(stats.uri) :])
+    return Target(Page.ROOT if path == "/" else Page.NOTHING)
+
+
+def _origin_form(raw: str) -> str:
+    if raw.startswith("/"):
+        return raw
+    parts = urlsplit(raw)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _own(path: str) -> Target | None:
+    bare, _, query = path.partition("?")
+    if bare == METRICS:
+        return Target(Page.METRICS, query=query)
+    if bare == HEALTH:
+        return Target(Page.HEALTH)
+    if bare in (DASHBOARD, f"{DASHBOARD}/"):
+        return Target(Page.HTML)
+    if bare == f"{DASHBOARD}/data":
+        return Target(Page.LIVE, query=query)
+    if bare.startswith(f"{DASHBOARD}/"):
+        return Target(Page.FILE, name=bare[len(DASHBOARD) + 1 :])
+    return None
+
+
+def _options(text: str) -> Target:
+    values: dict[str, str] = {}
+    for option in text.split(";")[1:]:
+        name, _, value = option.partition("=")
+        values.setdefault(name, unquote_plus(value))
+    page = next((_FORMS[name] for name in values if name in _FORMS), Page.HTML)
+    return Target(
+        page,
+        refresh="norefresh" not in values,
+        up_only="up" in values,
+        no_maintenance="no-maint" in values,
+        scope=values.get("scope", ""),
+        status=values.get("st", ""),
+    )
