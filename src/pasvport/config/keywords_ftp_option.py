@@ -50,8 +50,6 @@ def _check(cursor: Cursor, draft: ProxyDraft) -> None:
         raise LineError(f"{_USAGE}, got '{cursor.next}'.", cursor.next)
     if first is not None and not check.user:
         raise LineError(f"'option ftp-check' : '{first}' needs a user and a password.", first)
-    if check.action is not FtpCheckAction.NONE and check.mode is FtpCheckMode.NONE:
-        check = replace(check, mode=FtpCheckMode.PASSIVE)
     draft.check_kind, draft.ftp_check = CheckKind.FTP, check
 
 
@@ -142,7 +140,7 @@ FTP_OPTION_ROWS: tuple[Keyword[ProxyDraft], ...] = (
         "ftp-check",
         "[user <user> password <password>] [passive|epsv] [list [<path>]|retr <path>]",
         "Check servers by their FTP banner; with a user also log in; with `passive` (PASV) or `epsv` also list a "
-        "directory over a data connection; with `retr` fetch a file. `list` or `retr` alone mean `passive`.",
+        "directory over a data connection; with `retr` fetch a file. `list` or `retr` alone try PASV, then EPSV.",
         _check,
         Place.ON_BACKEND,
         "P0",
