@@ -39,6 +39,28 @@ def resolved(body, **options):
     ]
 
 
+def test_an_advertised_name_becomes_the_address_that_pasv_tells():
+    body = (
+        f"listen l\n mode ftp\n{TIMEOUTS} bind :21 advertise four.example\n"
+        " bind :5000-5010 advertise 192.0.2.7 for 10.0.0.0/8 advertise ftp.example\n server s 127.0.0.1:21\n"
+    )
+    names = []
+
+    def four(asked):
+        names.extend(asked)
+        return {("four.example", Family.IPV4): "192.0.2.4"}
+
+    config = compiled(body)
+    diagnostics = Diagnostics()
+    first, second = resolve(config, diagnostics, every=four).proxies[0].binds
+    assert set(names) == {("four.example", Family.IPV4), ("ftp.example", Family.IPV4)}
+    assert [item.host for item in first.advertise] == ["192.0.2.4"]
+    assert second.advertise[0] == config.proxies[0].binds[1].advertise[0]
+    assert [entry.text for entry in diagnostics.found] == [
+        "'advertise' : invalid address: 'ftp.example' in 'ftp.example:0'"
+    ]
+
+
 def test_a_configuration_of_literals_is_not_touched():
     config = compiled(listen("server s 127.0.0.1:21"))
     assert resolve(config, Diagnostics(), every=lambda names: 1 / 0) is config

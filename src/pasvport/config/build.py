@@ -134,7 +134,7 @@ def _with_frontend(proxy: Proxy, draft: ProxyDraft, world: World) -> Proxy:
         binds=tuple(_binds(draft)),
         maxconn=draft.maxconn or world.frontend_maxconn,
         session_rate_limit=draft.session_rate_limit,
-        default_backend=draft.default_backend.value if draft.default_backend is not None else None,
+        default_backend=_default_backend(draft),
         client_options=_socket_options(
             draft.option("clitcpka"),
             draft.client_keepalive,
@@ -143,8 +143,15 @@ def _with_frontend(proxy: Proxy, draft: ProxyDraft, world: World) -> Proxy:
         unique_id_format=draft.unique_id_format.value if draft.unique_id_format is not None else None,
         nolinger_client=draft.option("nolinger"),
         ftp=draft.ftp if draft.mode is Mode.FTP else Ftp(),
-        use_backend=_use_rules(draft.use_backend),
+        use_backend=_use_rules(draft.use_backend) if draft.mode is Mode.FTP else (),
     )
+
+
+def _default_backend(draft: ProxyDraft) -> str | None:
+    """Outside `mode ftp` all rules are plain names, so that the first one is where every session goes."""
+    if draft.use_backend and draft.mode is not Mode.FTP:
+        return draft.use_backend[0].value.text
+    return draft.default_backend.value if draft.default_backend is not None else None
 
 
 def _use_rules(rules: list[Said[Expression]]) -> tuple[UseRule, ...]:

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from pasvport.address import Endpoint, Family, Network, PortRange
+from pasvport.address import Endpoint, Family, Network, PortRange, family_of
 from pasvport.config.addresses import bind_addresses, host_only
 from pasvport.config.arguments import duration, integer
 from pasvport.config.cursor import Cursor, LineError
@@ -195,12 +195,15 @@ def _advertise(cursor: Cursor, options: BindDraft) -> None:
 
 def _told(cursor: Cursor, word: Word) -> str:
     """What PASV can tell: an IPv4 address, or a name that start-up resolves to one."""
+    untold = LineError(f"'advertise' : '{word}' is not an IPv4 address that PASV could tell", word)
+    if family_of(word.text) is Family.IPV6:
+        raise untold
     try:
         endpoint = host_only(word.text, cursor.environment)
     except AddressError as error:
         raise LineError(f"'advertise' : {error}", word) from None
     if endpoint.family not in (Family.IPV4, Family.NAME) or endpoint.host == "0.0.0.0":
-        raise LineError(f"'advertise' : '{word}' is not an IPv4 address that PASV could tell", word)
+        raise untold
     return endpoint.host
 
 

@@ -246,9 +246,9 @@ FTP_ROWS: tuple[Keyword[ProxyDraft], ...] = (
     Keyword(
         "use_backend",
         "<backend>|%[<expression>]",
-        "Where sessions go: a backend, or one whose name an expression gives, mostly a map of FTP users. The first "
-        "rule decides; where it gives no backend of that name, the default backend serves. Conditions need ACLs, "
-        "which come later.",
+        "Where sessions go: a backend, or (`mode ftp`) one whose name an expression gives, mostly a map of FTP users. "
+        "The first rule that gives the name of a backend decides, the default backend where none does. Conditions "
+        "need ACLs, which come later.",
         _use_backend,
         Place.FRONTEND,
         "P0",
@@ -257,8 +257,8 @@ FTP_ROWS: tuple[Keyword[ProxyDraft], ...] = (
     Keyword(
         "use-server",
         "%[<expression>]",
-        "The server whose name an expression gives, mostly a map of FTP users, if it is up; HAProxy wants a condition "
-        "here. The first rule decides; where it gives no server of that name, `stick` and `balance` do.",
+        "The server whose name an expression gives, mostly a map of FTP users; HAProxy wants a condition here. The "
+        "first rule that gives the name of a server decides if that is up, else `stick` and `balance` do.",
         _use_server,
         Place.BACKEND,
         "P0",

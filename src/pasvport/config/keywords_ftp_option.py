@@ -29,10 +29,7 @@ def _auth_tls(cursor: Cursor, draft: ProxyDraft) -> None:
 
 
 def _xferlog(cursor: Cursor, draft: ProxyDraft) -> None:
-    word = cursor.argument("'option ftp-xferlog' expects a file.")
-    if not word.text:
-        raise LineError("'option ftp-xferlog' expects a file.", word)
-    draft.xferlog = word.text
+    draft.xferlog = cursor.argument("'option ftp-xferlog' expects a file.").text
     note_ftp(cursor, draft, "option ftp-xferlog")
 
 
@@ -75,10 +72,7 @@ def _login(cursor: Cursor) -> FtpCheck:
 
 def _text(cursor: Cursor, what: str) -> str:
     word = cursor.argument(f"'option ftp-check' : missing argument after '{what}'.")
-    text = one_line(word, f"the {what} of 'option ftp-check'")
-    if not text:
-        raise LineError(f"'option ftp-check' : empty argument after '{what}'.", word)
-    return text
+    return one_line(word, f"the {what} of 'option ftp-check'")
 
 
 def _check_mode(cursor: Cursor) -> FtpCheckMode:

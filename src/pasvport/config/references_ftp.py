@@ -119,8 +119,9 @@ def _reachable_pools(judged: Judged) -> None:
     for proxy in _ftp_frontends(judged):
         control, pools = _split(proxy)
         dialled = {(bind.endpoint.family, bind.endpoint.host) for bind, _ in control}
+        told = any(bind.advertise for bind, _ in control)
         for bind, line in pools:
-            if control and not bind.advertise and not _is_dialled(bind, dialled):
+            if control and not (told or bind.advertise or _is_dialled(bind, dialled)):
                 text = (
                     f"{titled(proxy)} : no control connection is made to {bind.endpoint.host}, but clients that use "
                     "EPSV open data connections to the address they dialled. Bind the pool there, or say 'advertise'."
@@ -149,21 +150,37 @@ def _served_families(judged: Judged) -> None:
                 judged.diagnostics.warn(line, text, word=line.words[1])
 
 
-def _idle_options(judged: Judged) -> None:
+def _shared_ports(judged: Judged) -> None:
     for proxy in _ftp_frontends(judged):
         control, pools = _split(proxy)
-        for idle, binds in ((_CONTROL_IDLE, control), (_POOL_IDLE, pools)):
-            for line in dict.fromkeys(line for _, line in binds):
-                _idle_words(judged, proxy, line, idle)
+        for bind, line in control:
+            if any(_overlap(bind, pool) for pool, _ in pools):
+                text = (
+                    f"{titled(proxy)} : port {bind.ports} is that of control connections and in a pool of data ports."
+                )
+                judged.diagnostics.alert(line, text, word=line.words[1])
+
+
+def _overlap(control: Bind, pool: Bind) -> bool:
+    hosts = {control.endpoint.host, pool.endpoint.host}
+    meet = len(hosts) == 1 or bool(hosts & set(_ANY_HOST.values()))
+    return meet and control.endpoint.family not in _WITHOUT_PORTS and control.ports.low in pool.ports
+
+
+def _idle_options(judged: Judged) -> None:
+    for proxy in _ftp_frontends(judged):
+        for bind, line in zip(proxy.binds, proxy.bind_lines, strict=True):
+            _idle_words(judged, proxy, bind, line)
         if proxy.option("nolinger"):
             text = "'option nolinger' makes no sense in 'mode ftp': a reset may take the end of a transfer with it."
             judged.warn(proxy.header, f"{titled(proxy)} : {text}")
 
 
-def _idle_words(judged: Judged, proxy: ProxyDraft, line: Line, idle: dict[str, str]) -> None:
-    for word in line.words[2:]:
-        if word.text in idle:
-            judged.diagnostics.warn(line, f"{titled(proxy)} : '{word}' {idle[word.text]}", word=word)
+def _idle_words(judged: Judged, proxy: ProxyDraft, bind: Bind, line: Line) -> None:
+    for keyword, why in (_POOL_IDLE if is_pool(bind) else _CONTROL_IDLE).items():
+        if getattr(bind, keyword.replace("-", "_")):
+            word = next((word for word in line.words[2:] if word.text == keyword), None)
+            judged.diagnostics.warn(line, f"{titled(proxy)} : '{keyword}' {why}", word=word)
 
 
 _CONTROL_IDLE = {"defer-accept": "keeps an FTP client waiting: it speaks only after the server's greeting."}
@@ -251,6 +268,7 @@ FTP_CHECKS: tuple[Callable[[Judged], None], ...] = (
     _both_kinds_of_binds,
     _privileged_pools,
     _reachable_pools,
+    _shared_ports,
     _served_families,
     _idle_options,
     _ftp_leftovers,

@@ -33,10 +33,15 @@ def expressions(proxy: ProxyDraft) -> Iterator[Said[Expression]]:
 
 
 def ftp_fetches(judged: Judged) -> None:
-    """`ftp.user` and `ftp.host` in a proxy that knows no users."""
-    for proxy in judged.started:
+    """`ftp.user` and `ftp.host` in a proxy that knows no users, and names found by expressions elsewhere."""
+    others = [proxy for proxy in judged.started if proxy.mode is not Mode.FTP]
+    for proxy in others:
+        dynamic = {id(rule) for rule in proxy.use_backend if is_dynamic(rule.word)} if proxy.is_frontend else set()
         for said in expressions(proxy):
-            if needs_ftp(said.value) and proxy.mode is not Mode.FTP:
+            if id(said) in dynamic:
+                text = f"{titled(proxy)} : 'use_backend %[...]' is not supported yet in 'mode {proxy.mode}'."
+                judged.diagnostics.alert(said.line, text, word=said.word)
+            elif needs_ftp(said.value):
                 text = f"{titled(proxy)} : '{said.value.fetch}' needs 'mode ftp', not 'mode {proxy.mode}'."
                 judged.diagnostics.alert(said.line, text, word=said.word)
 
