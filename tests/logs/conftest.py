@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pasvport.logformat import syslog
+from pasvport.logformat import json_lines, syslog, xferlog
 
 
 @pytest.fixture
@@ -32,3 +32,5 @@ def _forget() -> None:
     time.tzset()
     syslog._syslog_date.cache_clear()
     syslog._iso_date.cache_clear()
+    json_lines._iso_date.cache_clear()
+    xferlog._date.cache_clear()

@@ -8,8 +8,9 @@ text, from the object's end; `truncated` says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pasvport.logformat.dates import iso_date
@@ -19,10 +20,16 @@ from pasvport.record import NO_BACKEND, NO_SERVER, SessionRecord
 
 Json = str | int | bool | None
 Fields = Mapping[str, Json]
+Put = Callable[[dict[str, Json], str, Any], None]
+Plan = tuple[tuple[Put, str, Callable[[Any], Any]], ...]
+"""How each fact is put, its key, and where its value is read: looked up once."""
 
 ENCODING_SUFFIX = "_encoding"
 _OTHER_ENCODING = "latin-1"
 _TRUNCATED = "truncated"
+# A session began seconds ago, its line is written now: a few seconds are asked about again and again.
+_iso_date = lru_cache(maxsize=16)(iso_date)
+_dumped = json.JSONEncoder(separators=(",", ":")).encode
 _ABSENT = ("", "-", NO_SERVER, NO_BACKEND)
 
 
@@ -39,18 +46,18 @@ class Event(StrEnum):
 def session_fields(record: SessionRecord, event: Event) -> Fields:
     """A line about a session."""
     fields: dict[str, Json] = {"type": "session", "event": event}
-    _put(fields, IDENTITY_FACTS, record)
-    _put(fields, SESSION_FACTS, record)
+    _put(fields, _IDENTITY, record)
+    _put(fields, _SESSION, record)
     if record.ftp is not None:
-        _put(fields, FTP_FACTS, record.ftp)
+        _put(fields, _FTP, record.ftp)
     return fields
 
 
 def transfer_fields(record: SessionRecord) -> Fields:
     """A line about the record's transfer."""
     fields: dict[str, Json] = {"type": "transfer"}
-    _put(fields, TRANSFER_FACTS, record.transfer)
-    _put(fields, IDENTITY_FACTS, record)
+    _put(fields, _TRANSFER, record.transfer)
+    _put(fields, _IDENTITY, record)
     return fields
 
 
@@ -69,7 +76,7 @@ def needed() -> frozenset[str]:
 def iso_moment(moment: float) -> str:
     """`2026-11-23T06:01:08.123+00:00`, local time, of seconds since the epoch."""
     seconds, milliseconds = divmod(int(moment * 1000), 1000)
-    date, zone = iso_date(seconds)
+    date, zone = _iso_date(seconds)
     return f"{date}.{milliseconds:03d}{zone}"
 
 
@@ -82,9 +89,9 @@ def encoded(fields: Fields, limit: int) -> bytes:
 # --- values -------------------------------------------------------------------------------------------------------
 
 
-def _put(fields: dict[str, Json], facts: Iterable[Fact], holder: object) -> None:
-    for fact in facts:
-        _PUTS[fact.sort](fields, fact.key, fact.value(holder))
+def _put(fields: dict[str, Json], plan: Plan, holder: object) -> None:
+    for put, key, value in plan:
+        put(fields, key, value(holder))
 
 
 def _put_text(fields: dict[str, Json], key: str, value: str) -> None:
@@ -118,7 +125,7 @@ def _put_date(fields: dict[str, Json], key: str, value: float) -> None:
     fields[key] = iso_moment(value) if value else None
 
 
-_PUTS: dict[Sort, Callable[[dict[str, Json], str, Any], None]] = {
+_PUTS: dict[Sort, Put] = {
     Sort.TEXT: _put_text,
     Sort.FOREIGN: _put_bytes,
     Sort.NUMBER: _put_number,
@@ -127,11 +134,15 @@ _PUTS: dict[Sort, Callable[[dict[str, Json], str, Any], None]] = {
 }
 
 
+def _plan(facts: tuple[Fact, ...]) -> Plan:
+    return tuple((_PUTS[fact.sort], fact.key, fact.value) for fact in facts)
+
+
+_IDENTITY, _SESSION = _plan(IDENTITY_FACTS), _plan(SESSION_FACTS)
+_FTP, _TRANSFER = _plan(FTP_FACTS), _plan(TRANSFER_FACTS)
+
+
 # --- bounds -------------------------------------------------------------------------------------------------------
-
-
-def _dumped(value: Fields | Json) -> str:
-    return json.dumps(value, separators=(",", ":"))
 
 
 def _fitted(fields: Fields, limit: int) -> str:
