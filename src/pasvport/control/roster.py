@@ -314,6 +314,11 @@ class Roster:
         change = Transitions.run if up else Transitions.stop
         change(self._transitions, standing, ", changed from CLI")
 
+    def clear_counters(self) -> None:
+        """`clear counters all`: what was counted of checks and of times down."""
+        for standing in self._standings.values():
+            standing.failed_checks = standing.failed_observations = standing.times_down = 0
+
     def set_checking(self, proxy: int, server: int, *, agent: bool, enabled: bool) -> None:
         """`enable|disable health|agent B/S`. A disabled check keeps its last word to itself and to inspection."""
         standing = self._standings[proxy, server]

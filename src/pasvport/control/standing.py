@@ -193,7 +193,8 @@ def view(standing: Standing, now: float) -> ServerView:
 
 
 def _check_view(standing: Standing) -> CheckView:
-    health = standing.check or Health(standing.server.check.rise, standing.server.check.fall, 0)
+    rise, fall = standing.server.check.rise, standing.server.check.fall
+    health = standing.check or Health(rise, fall, 0 if standing.in_maintenance else rise)
     return CheckView(
         standing.check is not None,
         standing.check_enabled,
@@ -237,7 +238,7 @@ def status_text(standing: Standing) -> str:
 
 
 def _down_text(reference: Standing) -> str:
-    if reference.agent is not None and not reference.agent.value:
+    if reference.agent is not None and reference.agent_enabled and not reference.agent.value:
         return "DOWN (agent)"
     health = reference.check
     if health is None or not health.value:
@@ -252,5 +253,6 @@ def _up_text(standing: Standing, reference: Standing) -> str:
     if standing.operation is Operation.STOPPING:
         return "NOLB" + suffix
     if standing.is_draining:
-        return "DRAIN (agent)" if reference.agent is not None else "DRAIN" + suffix
+        by_agent = reference.agent is not None and reference.agent_enabled
+        return "DRAIN (agent)" if by_agent else "DRAIN" + suffix
     return "no check" if health is None or not reference.check_enabled else "UP" + suffix

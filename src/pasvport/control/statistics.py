@@ -23,7 +23,7 @@ from pasvport.control.tally import Tally
 from pasvport.exposition.fields import Value
 from pasvport.exposition.stat import Kind, Row
 from pasvport.health.result import Status
-from pasvport.model import Algorithm, Balance, Bind, Config, HashMethod, Mode, PortMap, Proxy, Server
+from pasvport.model import Algorithm, Balance, Bind, Config, HashMethod, Mode, PortMap, Proxy, Server, ServerPort
 from pasvport.record import FTP_COUNTERS, Admin, Block, Operation, ServerState
 
 Values = dict[str, Value]
@@ -208,7 +208,7 @@ def _server(served: Served, proxy: Proxy, number: int, view: ServerView, selecti
     if view.tracked:
         values["tracked"] = view.tracked
     if selection.legends:
-        values["addr"] = _server_address(served, proxy, number)
+        values["addr"] = _server_address(served.roster.server(proxy.index, number))
     return values | _check(view) | _agent(view)
 
 
@@ -234,7 +234,7 @@ def _weight(proxy: Proxy, server: Server, view: ServerView) -> Values:
     is_starting = view.operation is Operation.STARTING and not view.admin & Admin.DRAIN
     if is_starting and view.weight:
         full = scale.multiplier * view.weight
-        values["throttle"] = -(-100 * effective * scale.divisor // full)
+        values["throttle"] = (100 * effective * scale.divisor + scale.multiplier - 1) // full
     return values
 
 
@@ -251,13 +251,15 @@ def is_static(balance: Balance) -> bool:
     return hashed and balance.hash_method is HashMethod.MAP_BASED
 
 
-def _server_address(served: Served, proxy: Proxy, number: int) -> str:
-    server = proxy.servers[number]
+def _server_address(server: Server) -> str:
     if server.endpoint.family in (Family.UNIX, Family.ABNS):
         return "unix"
-    port = server.port
-    shown = str(port.value) if port.kind is PortMap.FIXED else f"{port.value:+d}"
-    return f"{_host(server.endpoint)}:{shown}"
+    return f"{_host(server.endpoint)}:{shown_port(server.port)}"
+
+
+def shown_port(port: ServerPort) -> str:
+    """`21`, or `+0`, `-2000` for a port that follows the client's."""
+    return str(port.value) if port.kind is PortMap.FIXED else f"{port.value:+d}"
 
 
 def _check(view: ServerView) -> Values:

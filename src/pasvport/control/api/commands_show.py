@@ -61,7 +61,8 @@ def _selection(request: Request) -> tuple[Selection, list[str]]:
     if len(words) >= 3 or (len(words) == 2 and _number(words[1]) is not None):
         proxy, kinds, identity = _bound(request, words)
         del words[:3]
-    legends = request.client.may(StatsLevel.OPERATOR)
+    # By the socket's level, also for a client that lowered its own.
+    legends = request.client.socket.level is not StatsLevel.USER
     is_up, is_available = "up" in words, "no-maint" in words
     return Selection(proxy, kinds, identity, is_up, is_available, legends=legends), words
 
