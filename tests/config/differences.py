@@ -69,6 +69,8 @@ DIFFERENCES: dict[str, str] = {
     "proxy-force-persist": _ACL,
     "proxy-declare": _ACL,
     "frontend-use-backend": _ACL,
+    "frontend-use-backend-constant": "a backend by expression works in `mode ftp`; in `mode tcp` it comes with ACLs",
+    "backend-use-server-dynamic": "`use-server %[...]` needs no condition here: a map of users to servers is enough",
     "proxy-errorfile": "pasvport ignores HTTP error files with a warning, so it does not open them",
     "proxy-filter": _LATER,
     "proxy-dispatch": _LATER,

@@ -448,6 +448,16 @@ def test_the_line_of_transfers_can_be_told_apart_from_the_sessions():
     assert (logging.format, logging.transfer_format) == (TCPLOG_FORMAT, "%ci %Xp")
 
 
+def test_tcplog_takes_an_inherited_ftplog_back():
+    head = QUIET + " log stdout local0\n option ftplog\n"
+    logging = compiled(farm("option tcplog", head=head)).proxies[0].logging
+    assert (logging.format, logging.transfer_format) == (TCPLOG_FORMAT, None)
+    logging = compiled(farm("log-format %ci", head=head)).proxies[0].logging
+    assert (logging.format, logging.transfer_format) == ("%ci", FTP_TRANSFER_FORMAT)
+    own = compiled(farm("log-format-transfer %ci", "option tcplog", head=head)).proxies[0].logging
+    assert own.transfer_format == "%ci"
+
+
 def test_ftplog_falls_back_in_mode_tcp():
     text = farm("log stdout local0", "option ftplog", head=QUIET.replace("ftp", "tcp"))
     logging = compiled(text).proxies[0].logging

@@ -207,7 +207,8 @@ def test_every_known_type_can_be_stored_and_shown():
     table.session_ended(entry, 1, 2, 0.0)
     shown = [word.partition("=")[0] for word in show.line(table, entry, 0.0).split()[4:]]
     assert shown[:4] == ["server_id", "gpt0", "gpc0", "gpc0_rate(1000)"]
-    assert shown[-6:] == ["gpt0", "gpt1", "gpc0", "gpc1", "gpc0_rate(1000)", "gpc1_rate(1000)"]
+    assert shown[-8:-2] == ["gpt0", "gpt1", "gpc0", "gpc1", "gpc0_rate(1000)", "gpc1_rate(1000)"]
+    assert shown[-2:] == ["ftp_fail_cnt", "ftp_fail_rate(1000)"]
 
 
 def test_a_rate_slides():

@@ -67,6 +67,9 @@ def warn_in_backend(cursor: Cursor, draft: ProxyDraft, said: str) -> None:
 
 
 def _tcplog(cursor: Cursor, draft: ProxyDraft) -> None:
+    if draft.transfer_format is not None and draft.transfer_format.value == FTP_TRANSFER_FORMAT:
+        # It came with an inherited `option ftplog`, and goes with it.
+        draft.transfer_format = None
     set_log_format(cursor, draft, TCPLOG_FORMAT, "option tcplog")
 
 
