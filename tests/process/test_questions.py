@@ -14,7 +14,6 @@ class Deaf:
     """A worker that only notes what it is told; the test answers for it."""
 
     number: int
-    is_ready: bool = True
     heard: list = field(default_factory=list)
 
     def send(self, message):
@@ -61,17 +60,15 @@ def test_rows_of_all_workers_come_with_whose_they_are():
     asyncio.run(scene())
 
 
-def test_one_worker_alone_can_be_asked_and_one_that_boots_is_not():
+def test_one_worker_alone_can_be_asked():
     async def scene():
-        workers, questions = crew(3)
-        workers[2].is_ready = False
+        workers, questions = crew()
         task = asyncio.create_task(questions.gather("activity", worker=1))
         await asked(workers[1:2])
         assert not workers[0].heard
         questions.answered(workers[1], Answered(workers[1].question().number, ((5,),), True))
         assert (await task).plain() == [(5,)]
         assert (await questions.gather("activity", worker=2)).plain() == []
-        assert not workers[2].heard
 
     asyncio.run(scene())
 

@@ -31,9 +31,6 @@ class Asked(Protocol):
     @property
     def number(self) -> int: ...
 
-    @property
-    def is_ready(self) -> bool: ...
-
     def send(self, message: Message) -> None: ...
 
 
@@ -64,9 +61,9 @@ class Questions:
     def ask(self, what: str, *arguments: object, worker: int | None = None, patience: float = PATIENCE) -> Inquiry:
         """Ask all workers, or one. Use the result in `async with`, which asks, and cancels what was not read.
 
-        `what` is a question of engine.queries. A worker that is not ready has nothing to tell and is not asked.
+        `what` is a question of engine.queries. A worker that still starts answers when it is ready, or is missing.
         """
-        chosen = [each for each in self._workers() if each.is_ready and worker in (None, each.number)]
+        chosen = [each for each in self._workers() if worker in (None, each.number)]
         return Inquiry(self, what, arguments, chosen, patience)
 
     async def gather(

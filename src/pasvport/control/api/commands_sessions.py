@@ -248,7 +248,6 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         "",
         "show per-worker activity stats",
         show_activity,
-        StatsLevel.OPERATOR,
         detail="The first number of a line is that of all workers, those in brackets of each. `loops` are turns of the "
         "event loop, `poll_io` events, `avg_loop_us` and `longest_loop_us` the time that a turn took; `deferred` "
         "are further turns of large transfers and dumps.",

@@ -59,6 +59,8 @@ async def set_entry(request: Request) -> AsyncIterator[str]:
     answer = await served.questions.gather("set", table.name, named, settings(table, rest[2:]))
     if (False,) in answer.plain():
         raise Refusal("Unable to allocate a new entry")
+    if not answer.rows:
+        raise Refusal("The worker that would hold the entry did not answer")
     for line in _remarks(answer):
         yield line
 
