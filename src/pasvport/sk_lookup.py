@@ -123,7 +123,8 @@ class PortRanges:
 
     def __init__(self, ranges: Sequence[Steered]) -> None:
         self._descriptors: list[int] = []
-        self._ranges = tuple(ranges)
+        self.ranges = tuple(ranges)
+        """What is steered, as it was given."""
         try:
             self._map = socket_map = self._keep(
                 _bpf(_MAP_CREATE, struct.pack("=5I", _SOCKMAP, 4, 8, max(1, len(ranges)), 0))
@@ -142,7 +143,7 @@ class PortRanges:
         return descriptor
 
     def _put_anchors(self) -> None:
-        for number, steered in enumerate(self._ranges):
+        for number, steered in enumerate(self.ranges):
             _put(self._map, number, steered.anchor.fileno())
 
     def listen_again(self) -> None:

@@ -68,21 +68,61 @@ def listen(bind: Bind, port: int, proxy: Proxy, settings: Global, *, reuse: bool
 
     `reuse` joins (or founds) a SO_REUSEPORT group. Raises ResourceError whose text is the operating system's.
     """
+    sock = reserve(bind, port, proxy, settings, reuse=reuse)
+    try:
+        begin(sock, bind, proxy, settings)
+    except ResourceError:
+        sock.close()
+        raise
+    return sock
+
+
+def reserve(bind: Bind, port: int, proxy: Proxy, settings: Global, *, reuse: bool) -> socket.socket:
+    """The same, but nobody can connect before `begin`; a UNIX socket listens at once, it replaces one of its name."""
     if bind.endpoint.family is Family.FD:
         return _adopt(int(bind.endpoint.host))
     sock = socket.socket(address_family(bind.endpoint), socket.SOCK_STREAM)
     try:
         if sock.family == socket.AF_UNIX:
             _bind_unix(sock, bind)
+            sock.listen(_backlog(bind, proxy, settings))
         else:
             _prepare(sock, bind, proxy, settings, reuse=reuse)
             sock.bind(sockaddr(bind.endpoint, port))
-        sock.listen(_backlog(bind, proxy, settings))
         sock.setblocking(False)
     except OSError as error:
         sock.close()
         raise ResourceError(f"cannot bind socket ({error.strerror})") from error
     return sock
+
+
+def begin(sock: socket.socket, bind: Bind, proxy: Proxy, settings: Global) -> None:
+    """Let connections come to a socket of `reserve`; of one that listens, set the backlog. Raises ResourceError."""
+    if bind.endpoint.family is Family.FD:
+        return
+    try:
+        sock.listen(_backlog(bind, proxy, settings))
+    except OSError as error:
+        raise ResourceError(f"cannot bind socket ({error.strerror})") from error
+
+
+def refit(sock: socket.socket, bind: Bind, proxy: Proxy, settings: Global) -> None:
+    """Give a socket that listens already the options of another line, as far as the kernel lets them be changed."""
+    if sock.family == socket.AF_UNIX:
+        if bind.endpoint.family is Family.UNIX:
+            _permit(Path(bind.endpoint.host), bind.permissions)
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
+    _set_options(sock, bind, proxy, settings)
+
+
+def options_of(bind: Bind, proxy: Proxy, settings: Global) -> object:
+    """Equal for two lines that set up their sockets alike, their addresses aside."""
+    buffers = settings.client_receive_buffer, settings.client_send_buffer
+    backlog = _backlog(bind, proxy, settings)
+    return bind.options, bind.defer_accept, bind.permissions, proxy.client_options, buffers, backlog
 
 
 def try_bind(bind: Bind, port: int, proxy: Proxy, settings: Global) -> None:
@@ -142,6 +182,10 @@ def _prepare(sock: socket.socket, bind: Bind, proxy: Proxy, settings: Global, *,
         _set_transparent(sock)
     if bind.interface:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bind.interface.encode() + b"\0")
+    _set_options(sock, bind, proxy, settings)
+
+
+def _set_options(sock: socket.socket, bind: Bind, proxy: Proxy, settings: Global) -> None:
     _set_stream_options(sock, proxy.client_options)
     # FTP's ABOR comes with an urgent byte; without this it would be cut out of the stream and lost in the relay.
     # Servers send none: the option costs a system call per connection there.

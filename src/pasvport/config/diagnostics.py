@@ -169,7 +169,8 @@ def _label(severity: Severity, pid: int) -> str:
     return f"[{severity}]".ljust(10) + f" ({pid}) : "
 
 
-def _message(entry: Diagnostic) -> str:
+def message(entry: Diagnostic) -> str:
+    """What was found, in one line without label."""
     text = entry.text
     if entry.suggestion:
         text = f"{text.removesuffix('.')}; did you mean '{entry.suggestion}' maybe ?"
@@ -198,7 +199,7 @@ def render(diagnostics: Diagnostics, speaker: Speaker) -> str:
         if not introduced and entry.severity is not Severity.NOTICE:
             lines += preamble(speaker)
             introduced = True
-        lines.append(_label(entry.severity, speaker.pid) + _message(entry))
+        lines.append(_label(entry.severity, speaker.pid) + message(entry))
         if entry.column:
             lines += _pointer(entry)
     return "".join(f"{line}\n" for line in lines)

@@ -22,7 +22,7 @@ class Console:
     def __init__(
         self, *, program: str, version: str, executable: str, quiet: bool = False, debug: bool = False
     ) -> None:
-        self._program = program
+        self.program = program
         self._version = version
         self._executable = executable
         self._quiet = quiet
@@ -40,7 +40,7 @@ class Console:
     @property
     def main(self) -> str:
         """What HAProxy puts before messages of its start."""
-        return f"[{self._program}.main()]"
+        return f"[{self.program}.main()]"
 
     def alert(self, text: str) -> None:
         """Something that stops the program, or takes service away."""
@@ -89,7 +89,7 @@ class Console:
             self._write(f"{text}\n")
 
     def _speaker(self) -> Speaker:
-        return Speaker(os.getpid(), self._program, self._version, self._executable)
+        return Speaker(os.getpid(), self.program, self._version, self._executable)
 
     def _write(self, text: str) -> None:
         if self._quiet or sys.stderr is None:

@@ -47,6 +47,7 @@ class Crew:
         self._pauses: dict[int, asyncio.TimerHandle] = {}
         self._drained: set[int] = set()
         self._leaving = False
+        self._one_by_one = False
         self._changed = asyncio.Event()
 
     # --- starting -------------------------------------------------------------------------------------------------
@@ -76,6 +77,8 @@ class Crew:
             self._excuses[worker.number] = message.text
         elif isinstance(message, Drained):
             self._drained.add(worker.number)
+            if self._one_by_one:
+                worker.send(HardStop())
             self._changed.set()
         else:
             self._message(worker, message)
@@ -155,9 +158,10 @@ class Crew:
 
     # --- ending ---------------------------------------------------------------------------------------------------
 
-    def dismiss(self) -> None:
-        """Whoever leaves from now on is not replaced."""
+    def dismiss(self, *, one_by_one: bool = False) -> None:
+        """Whoever leaves from now on is not replaced. `one_by_one`: each is to leave after its last session."""
         self._leaving = True
+        self._one_by_one |= one_by_one
         for pause in self._pauses.values():
             pause.cancel()
         self._pauses.clear()

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from pasvport import slots, sockets
 from pasvport.control import report, statement
@@ -21,17 +22,20 @@ from pasvport.control.doors import Doors
 from pasvport.control.features import Features
 from pasvport.control.idleness import Idleness
 from pasvport.control.journal import Journal
-from pasvport.control.ports import Ports, capability
+from pasvport.control.openings import capability
+from pasvport.control.ports import Ports
 from pasvport.control.prober import Prober
 from pasvport.control.questions import Questions
 from pasvport.control.rates import Rates
 from pasvport.control.roster import Roster
 from pasvport.control.tally import Tally
 from pasvport.control.workers import WORKER_MODULE, Worker, describe
+from pasvport.errors import ResourceError
 from pasvport.model import Config, Proxy
 from pasvport.wire import (
     Answered,
     CloseListeners,
+    EntriesTold,
     EntryLearnt,
     FeaturesKnown,
     FeaturesLearnt,
@@ -43,12 +47,23 @@ from pasvport.wire import (
     ShareEntry,
     SoftStop,
     Start,
+    TellEntries,
 )
 
 _ALERT, _ERROR, _WARNING = 1, 3, 4
 _LOOKOUT = 0.25
 """Seconds between looks for a successor during a soft stop."""
 _FAREWELL_AFTER_HARD_STOP = 1.0
+
+
+class Successor(Protocol):
+    """What a former generation needs of the one that took over."""
+
+    @property
+    def ports(self) -> Ports: ...
+
+    def learn(self, worker: Worker, message: EntryLearnt) -> None:
+        """A session of the former generation learnt a stick entry, in that worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +88,14 @@ class Generation:
         """Seconds since the epoch."""
         self.is_paused = False
         self._orders: dict[object, Message] = {}
+        self.is_held = True
+        """Workers that start now are not to accept yet."""
+        self.successor: Successor | None = None
+        """Who serves new clients instead, once this is a former generation."""
+        self.followers: list[Callable[[ServerChanged], None]] = []
+        """Hear, after the workers, of every change of a server."""
         self._console = console
-        self._manner = manner
+        self.manner = manner
         self._loop = asyncio.get_running_loop()
         self.tally = Tally(config, self.settings.nbthread)
         self.figures = report.Figures(self.tally)
@@ -101,19 +122,28 @@ class Generation:
         self.prober = Prober(config, self.roster, on_features=self._features_checked)
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
         self.questions = Questions(lambda: self.crew.members)
+        self._told: dict[int, asyncio.Future[EntriesTold]] = {}
         self.idleness = Idleness(lambda: self.crew.pids)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Returns when every worker accepts. Raises ResourceError when one cannot start."""
-        for remark in self.ports.remarks:
-            self._console.notice(remark)
+        """Returns when every worker is ready; they accept once told by `open`. Raises ResourceError when one fails."""
         await self.crew.start()
-        if self._manner.master_worker:
+        if self.manner.master_worker:
             for pid in self.crew.pids:
                 self._console.notice(f"New worker ({pid}) forked")
             self._console.notice("Loading success.")
+
+    def open(self) -> None:
+        """Accept, and check servers. Raises ResourceError when a port cannot be listened on; nothing accepts then."""
+        self.ports.open(self.config)
+        if self.ports.complaints:
+            raise ResourceError("\n".join(self.ports.complaints))
+        for remark in self.ports.remarks:
+            self._console.notice(remark)
+        self.is_held = False
+        self.crew.tell(PauseListeners(False))
         self.rates.start()
         self.prober.start()
 
@@ -147,7 +177,7 @@ class Generation:
                     received=received,
                     left=left,
                     complained=self._complained,
-                    module=self._manner.worker_module,
+                    module=self.manner.worker_module,
                 )
         except OSError:
             ours.close()
@@ -177,6 +207,7 @@ class Generation:
             uid=settings.uid,
             gid=settings.gid,
             chroot=settings.chroot,
+            hold=self.is_held,
         )
 
     def _receive(self, worker: Worker, message: Message) -> None:
@@ -187,12 +218,35 @@ class Generation:
         if isinstance(message, ObservedErrors):
             self.roster.observed(message)
         elif isinstance(message, EntryLearnt):
-            self.crew.tell(ShareEntry(message.table, message.key, message.server_id), besides=worker)
+            self._share(worker, message)
+        elif isinstance(message, EntriesTold):
+            self._hear_entries(worker, message)
         elif isinstance(message, FeaturesLearnt):
             self._tell_features(self.features.learnt(message))
         elif isinstance(message, Notice):
             self._console.at_level(message.level, message.text)
             self.journal.say(message.level, message.text)
+
+    def _share(self, worker: Worker, message: EntryLearnt) -> None:
+        if self.successor is None:
+            self.crew.tell(ShareEntry(message.table, message.key, message.server_id), besides=worker)
+        else:
+            self.successor.learn(worker, message)
+
+    async def entries(self, worker: Worker, question: TellEntries) -> EntriesTold:
+        """Ask one worker for stick entries. One that died has none left."""
+        future: asyncio.Future[EntriesTold] = self._loop.create_future()
+        self._told[worker.pid] = future
+        worker.send(question)
+        try:
+            return await future
+        finally:
+            del self._told[worker.pid]
+
+    def _hear_entries(self, worker: Worker, message: EntriesTold) -> None:
+        future = self._told.get(worker.pid)
+        if future is not None and not future.done():
+            future.set_result(message)
 
     def _complained(self, worker: Worker, line: str) -> None:
         text = f"worker {worker.number} ({worker.pid}): {line}"
@@ -201,13 +255,16 @@ class Generation:
 
     def _worker_ended(self, worker: Worker, status: int) -> None:
         self.questions.ended(worker)
+        self._hear_entries(worker, EntriesTold((), last=True))
         held = slots.held(self.tally.column(worker.number), self.tally.layout, self.config)
         for key in held.keys() & self.slots.keys():
             slots.refund(self.slots[key], held[key])
         lost = self.tally.bury(worker.number)
-        text = f"Current worker ({worker.pid}) exited with {describe(status)}"
+        text = (
+            f"{'Current' if self.successor is None else 'Former'} worker ({worker.pid}) exited with {describe(status)}"
+        )
         if self.crew.is_leaving and not status:
-            if self._manner.master_worker:
+            if self.manner.master_worker:
                 self._console.warn(text)
             return
         excuse = self.crew.excuse(worker)
@@ -239,6 +296,8 @@ class Generation:
 
     def _server_changed(self, change: ServerChanged) -> None:
         self.crew.tell(change)
+        for follower in self.followers:
+            follower(change)
 
     def _features_checked(self, proxy: int, features: tuple[bytes, ...]) -> None:
         self._tell_features(self.features.checked(proxy, features))
@@ -278,7 +337,21 @@ class Generation:
         self.crew.tell(PauseListeners(False))
         self.say_all(report.paused(self.config, "Resumed"))
 
-    # --- soft stop ------------------------------------------------------------------------------------------------
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def step_down(self, successor: Successor) -> None:
+        """The successor accepts: accept no more. What listens where it does not is served to the end of its queue."""
+        self.successor = successor
+        self.crew.dismiss(one_by_one=True)
+        self.crew.tell(CloseListeners(self.ports.cede(successor.ports)))
+        self.crew.tell(SoftStop())
+        self.say_all(report.stopped(self.config, self.figures))
+
+    async def retire(self) -> None:
+        """After `step_down`: returns when the last session ended, or `hard-stop-after` is over."""
+        self.rates.close()
+        await self.prober.stop()
+        await self._drain()
 
     async def stop_softly(self) -> None:
         """No new client; returns when the last session ended, or `hard-stop-after` is over.
@@ -326,7 +399,7 @@ class Generation:
         self.crew.tell(CloseListeners())
 
 
-async def cancel(*tasks: asyncio.Task[None] | None) -> None:
+async def cancel(*tasks: asyncio.Task[Any] | None) -> None:
     """End tasks whose outcome interests nobody any more."""
     given = [task for task in tasks if task is not None]
     for task in given:

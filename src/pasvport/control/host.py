@@ -12,12 +12,13 @@ import contextlib
 import os
 import resource
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pasvport.config.fullconn import fill_fullconn
-from pasvport.control.ports import openings
+from pasvport.control.openings import openings
 from pasvport.errors import ResourceError
 from pasvport.model import Config, Global
 
@@ -201,6 +202,12 @@ def _wait_for_start(pipe: int) -> None:
 
 
 # --- the service manager ------------------------------------------------------------------------------------------
+
+
+def sd_notify_reloading() -> None:
+    """The state between two READY=1; systemd wants to know since when (`Type=notify-reload`)."""
+    microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    sd_notify(f"RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=Reloading Configuration.\n")
 
 
 def sd_notify(state: str) -> None:

@@ -14,23 +14,21 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pasvport import sockets, steering
-from pasvport.address import Endpoint, Family
+from pasvport.control import places
+from pasvport.control.openings import SK_LOOKUP, UNSHARED, Opening, literal, openings
+from pasvport.control.places import Held
 from pasvport.errors import ResourceError
-from pasvport.model import AuthTls, Bind, Config, Mode, Proxy
+from pasvport.model import Config
 from pasvport.sk_lookup import PortRanges, Steered
 from pasvport.wire import Listener
 
-SK_LOOKUP = "sk_lookup"
-WORTH_A_PROGRAM = 64
-"""Ports from which on `auto` prefers the program; fewer are bound, as every tool that lists listeners shows."""
 _LISTEN = "0A"
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-_UNSHARED = (Family.UNIX, Family.ABNS, Family.FD)
 
 
 @dataclass(slots=True)
@@ -47,9 +45,28 @@ class Group:
     members: list[socket.socket]
     backlog: int = 0
     is_web: bool = False
+    workers: int = 1
+    options: object = None
+    interface: str = ""
 
-    def member(self, worker: int) -> socket.socket:
-        return self.members[worker % len(self.members)]
+    def served_by(self, worker: int) -> list[socket.socket]:
+        """What a worker accepts from: every socket has somebody, also where there are more of them than workers."""
+        return self.members[worker :: self.workers] or [self.members[worker % len(self.members)]]
+
+    @property
+    def steered(self) -> list[socket.socket]:
+        """The sockets that new connections are steered to; more remain from a time of more workers."""
+        return self.members[: self.workers]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A group that is bound but not open yet; `fresh` of its members do not listen."""
+
+    opening: Opening
+    group: Group
+    fresh: list[socket.socket]
+    is_same: bool
 
 
 @dataclass(slots=True)
@@ -59,29 +76,71 @@ class Ports:
     groups: list[Group] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    given: bool = False
+    """Another process was handed these sockets (`-x`): it serves them when we stop."""
     _ranges: PortRanges | None = None
+    _pending: list[_Pending] = field(default_factory=list)
 
     @classmethod
-    def bind(cls, config: Config, workers: int) -> Ports:
-        """Bind everything; failures are collected, all of them, and nothing is raised."""
-        ports = cls()
-        steered: list[Steered] = []
+    def bind(cls, config: Config, workers: int, held: Held | None = None) -> Ports:
+        """Bind everything that is not `held` by somebody already; failures are collected, all of them, none raised.
+
+        Connections come to the new sockets once `open` is called. Until then `abandon` undoes everything.
+        """
+        held = held or Held()
+        ports = cls(_ranges=held.ranges)
         taken = _taken() if config.settings.port_range == SK_LOOKUP else set()
         for opening in openings(config):
             if opening.ranged and not ports._has_range_free(config, opening, taken):
                 continue
             try:
-                members = ports._group(config, opening, 1 if opening.is_web else workers)
+                ports._reserve(config, opening, 1 if opening.is_web else workers, held)
             except ResourceError as error:
                 ports.complaints.append(opening.complaint(str(error)))
-                continue
-            group = Group(opening.proxy.index, opening.number, opening.told_port, members, is_web=opening.is_web)
-            ports.groups.append(group)
-            if opening.ranged:
-                steered.append(Steered(_literal(opening.bind), opening.bind.ports, members[0]))
-        if steered and not ports.complaints:
-            ports._attach(steered)
         return ports
+
+    def _reserve(self, config: Config, opening: Opening, workers: int, held: Held) -> None:
+        bind, port, proxy, settings = opening.bind, opening.port, opening.proxy, config.settings
+        members = held.take(places.wanted(bind, port))
+        # What another process bound without SO_REUSEPORT cannot be joined, so all workers share it.
+        reuse = bind.endpoint.family not in UNSHARED and not settings.noreuseport and all(map(_is_joinable, members))
+        wanted = workers if reuse else 1
+        fresh: list[socket.socket] = []
+        try:
+            while len(members) + len(fresh) < wanted:
+                fresh.append(sockets.reserve(bind, port, proxy, settings, reuse=reuse))
+        except ResourceError:
+            _close(fresh)
+            raise
+        options = sockets.options_of(bind, proxy, settings)
+        is_same = bool(members) and all(held.options.get(member.fileno()) == options for member in members)
+        place = opening.proxy.index, opening.number, opening.told_port
+        group = Group(*place, [*members, *fresh], is_web=opening.is_web, workers=workers, options=options)
+        group.interface = bind.interface or ""
+        self.groups.append(group)
+        self._pending.append(_Pending(opening, group, fresh, is_same))
+
+    def open(self, config: Config) -> None:
+        """Let connections come. `complaints` has what failed."""
+        for pending in self._pending:
+            try:
+                self._open(pending, config)
+            except ResourceError as error:
+                self.complaints.append(pending.opening.complaint(str(error)))
+        if not self.complaints:
+            self._attach(self._pending)
+        if not self.complaints:
+            self._pending = []
+
+    def _open(self, pending: _Pending, config: Config) -> None:
+        bind, proxy, settings = pending.opening.bind, pending.opening.proxy, config.settings
+        group = pending.group
+        for member in pending.fresh if pending.is_same else group.members:
+            if member not in pending.fresh:
+                sockets.refit(member, bind, proxy, settings)
+            sockets.begin(member, bind, proxy, settings)
+        if len(group.members) > 1:
+            self._steer(group.steered)
 
     def _has_range_free(self, config: Config, opening: Opening, taken: set[int]) -> bool:
         """The program would take connections from whoever listens on a port of the range; binding it would fail."""
@@ -94,26 +153,20 @@ class Ports:
                     self.complaints.append(opening.complaint(str(error), port))
         return len(self.complaints) == before
 
-    def _attach(self, steered: list[Steered]) -> None:
+    def _attach(self, pending: list[_Pending]) -> None:
+        """The program for ranges. One that does the same already stays; another is detached once this one works."""
+        steered = tuple(
+            Steered(literal(each.opening.bind), each.opening.bind.ports, each.group.members[0])
+            for each in pending
+            if each.opening.ranged
+        )
+        former = self._ranges
+        if former is not None and former.ranges == steered:
+            return
         try:
-            self._ranges = PortRanges(steered)
+            self._ranges = PortRanges(steered) if steered else None
         except ResourceError as error:
             self.complaints.append(str(error))
-
-    def _group(self, config: Config, opening: Opening, workers: int) -> list[socket.socket]:
-        bind, port, proxy = opening.bind, opening.port, opening.proxy
-        reuse = bind.endpoint.family not in _UNSHARED and not config.settings.noreuseport
-        members: list[socket.socket] = []
-        try:
-            members.extend(
-                sockets.listen(bind, port, proxy, config.settings, reuse=reuse) for _ in range(workers if reuse else 1)
-            )
-        except ResourceError:
-            _close(members)
-            raise
-        if len(members) > 1:
-            self._steer(members)
-        return members
 
     def _steer(self, members: list[socket.socket]) -> None:
         try:
@@ -125,10 +178,53 @@ class Ports:
     def listeners(self, worker: int) -> tuple[Listener, ...]:
         """What a worker is told; the descriptors are those of this process, and inherited under the same numbers."""
         return tuple(
-            Listener(group.proxy, group.bind, group.port, group.member(worker).fileno())
+            Listener(group.proxy, group.bind, group.port, member.fileno())
             for group in self.groups
             if not group.is_web
+            for member in group.served_by(worker)
         )
+
+    def held(self) -> Held:
+        """All that listens here, for another configuration to take over: see `cede`."""
+        held = Held(ranges=self._ranges)
+        options: dict[int, object] = {}
+        for group in self.groups:
+            place = places.actual(group.members[0], group.interface)
+            if place is not None:
+                held.add(place, list(group.members))
+                options.update((member.fileno(), group.options) for member in group.members)
+        held.options = options
+        return held
+
+    def cede(self, successor: Ports) -> tuple[int, ...]:
+        """Close what the successor, which was bound with `held`, has not taken over; which descriptors that were."""
+        kept = {id(member) for group in successor.groups for member in group.members}
+        vanished = [member for group in self.groups for member in group.members if id(member) not in kept]
+        descriptors = tuple(member.fileno() for member in vanished)
+        if self._ranges is not None and self._ranges is not successor._ranges:
+            self._ranges.close()
+        self._ranges = None
+        _close(vanished)
+        self.groups.clear()
+        return descriptors
+
+    def abandon(self, former: Ports | None = None) -> None:
+        """Close what is new here; what was held stays with `former`, or with the process that handed it over."""
+        for pending in self._pending:
+            _close(pending.fresh)
+        if self._ranges is not None and (former is None or self._ranges is not former._ranges):
+            self._ranges.close()
+        self._ranges = None
+        self._pending.clear()
+        self.groups.clear()
+        if former is not None:
+            former.steer()
+
+    def steer(self) -> None:
+        """Have connections steered to these workers (again)."""
+        for group in self.groups:
+            if len(group.members) > 1:
+                self._steer(group.steered)
 
     def close(self) -> None:
         """Stop listening: what no worker has open any more is refused from now on."""
@@ -162,7 +258,7 @@ class Ports:
                 lost.append(group)
                 continue
             if len(group.members) > 1:
-                self._steer(group.members)
+                self._steer(group.steered)
         if self._ranges is not None:
             try:
                 self._ranges.listen_again()
@@ -180,6 +276,10 @@ class Ports:
             return False
         mine = {place for place, inode in rows if inode in ours}
         return any(inode not in ours and _overlaps(place, mine) for place, inode in rows)
+
+
+def _is_joinable(member: socket.socket) -> bool:
+    return bool(member.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
 
 def _is_tcp(member: socket.socket) -> bool:
@@ -218,90 +318,6 @@ def _is_any(host: str) -> bool:
     return not host.strip("0")
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """One thing to listen on: a port of a bind, or with `ranged` its whole range, by its lowest `port`."""
-
-    proxy: Proxy
-    number: int
-    bind: Bind
-    port: int
-    ranged: bool = False
-
-    @property
-    def is_web(self) -> bool:
-        return self.proxy.mode is Mode.HTTP
-
-    @property
-    def told_port(self) -> int:
-        """What workers are told: 0 for a range."""
-        return 0 if self.ranged else self.port
-
-    def complaint(self, error: str, port: int | None = None) -> str:
-        """HAProxy's words for what could not be bound."""
-        place = f"Binding [{self.bind.origin}] for {capability(self.proxy)} {self.proxy.name}"
-        return f"{place}: {error} for [{shown(self.bind.endpoint, self.port if port is None else port)}]"
-
-
-def openings(config: Config) -> Iterator[Opening]:
-    """All that shall be listened on, in the order of the text."""
-    for proxy in config.proxies:
-        if proxy.disabled or not proxy.is_frontend:
-            continue
-        for number, bind in enumerate(proxy.binds):
-            if bind.data and proxy.ftp.auth_tls is AuthTls.REFUSE:
-                # A pool: workers open its ports as they are leased.
-                continue
-            if config.settings.port_range == SK_LOOKUP and _can_be_steered(config, proxy, bind):
-                yield Opening(proxy, number, bind, bind.ports.low, ranged=True)
-                continue
-            for port in range(bind.ports.low, bind.ports.high + 1):
-                yield Opening(proxy, number, bind, port)
-
-
-def settle_port_range(config: Config, remark: Callable[[str], None]) -> Config:
-    """Decide `tune.port-range auto`: the program for large ranges where the kernel takes it, else a socket a port."""
-    if config.settings.port_range != "auto":
-        return config
-    ranges = [bind for proxy in config.proxies for bind in proxy.binds if _can_be_steered(config, proxy, bind)]
-    decided = "bind"
-    if any(len(bind.ports) >= WORTH_A_PROGRAM for bind in ranges):
-        try:
-            PortRanges([]).close()
-            decided = SK_LOOKUP
-        except ResourceError as error:
-            count = sum(len(bind.ports) for bind in ranges)
-            remark(f"{error}; the {count} ports of ranges are bound one by one, a descriptor each in every worker")
-    return replace(config, settings=replace(config.settings, port_range=decided))
-
-
-def _can_be_steered(config: Config, proxy: Proxy, bind: Bind) -> bool:
-    if proxy.mode is Mode.HTTP:
-        return False
-    plain = bind.endpoint.family in (Family.IPV4, Family.IPV6) and bind.interface is None and not bind.transparent
-    # A dual-stack socket would need the program twice, and a shared one has no group to be a member of.
-    return plain and len(bind.ports) > 1 and not bind.v4v6 and not config.settings.noreuseport
-
-
-def _literal(bind: Bind) -> str:
-    return "0.0.0.0" if bind.endpoint.host in ("", "*") else bind.endpoint.host
-
-
 def _taken() -> set[int]:
     """Ports that somebody listens on, on whatever address."""
     return {int(port, 16) for (_, port), _ in _listening()}
-
-
-def capability(proxy: Proxy) -> str:
-    """`frontend`, `backend`, or `proxy` for a section that is both."""
-    if proxy.is_frontend and proxy.is_backend:
-        return "proxy"
-    return "frontend" if proxy.is_frontend else "backend"
-
-
-def shown(endpoint: Endpoint, port: int) -> str:
-    """An address as HAProxy shows it in a bind failure."""
-    if endpoint.family in _UNSHARED:
-        return str(endpoint)
-    host = endpoint.host if endpoint.host not in ("", "*") else "0.0.0.0"
-    return f"{host}:{port}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pasvport.control.ports import capability
+from pasvport.control.openings import capability
 from pasvport.control.roster import Roster
 from pasvport.control.tally import Tally
 from pasvport.model import Config, Proxy

@@ -8,7 +8,7 @@ sections 5.2 (track, on-marked-down, slowstart, observe) and 9.3 (`set server`) 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from pasvport.control import statement
@@ -53,6 +53,7 @@ class Roster:
         self._backends = self._transitions.backends
         self.on_hurry: Callable[[int, int], None] = lambda proxy, server: None
         self._standings: dict[Position, Standing] = {}
+        self._arranged: dict[Position, ServerState] = {}
         for proxy in config.proxies:
             if proxy.is_backend:
                 self._enlist(proxy)
@@ -137,6 +138,30 @@ class Roster:
     def sessions(self, proxy: int, server: int) -> int:
         """Sessions the server has now (an external check is told)."""
         return self._counts(proxy, server)[0]
+
+    # --- inheriting -----------------------------------------------------------------------------------------------
+
+    def standings(self) -> Iterable[Standing]:
+        """Every server's record, for whoever sets up states before anybody is served; `rearrange` afterwards."""
+        return self._standings.values()
+
+    def backends(self) -> Iterator[tuple[str, Backend]]:
+        """Every backend with its name."""
+        return ((backend.proxy.name, backend) for backend in self._backends.values())
+
+    def backend_named(self, name: str) -> Backend | None:
+        """The backend of that name."""
+        return next((backend for found, backend in self.backends() if found == name), None)
+
+    def rearrange(self) -> None:
+        """Standings were changed from outside: count backends anew, and tell the workers, without a message."""
+        now = self._now()
+        for position, standing in self._standings.items():
+            self._backends[position[0]].recount(standing)
+            state = standing.state(now)
+            if self._arranged.get(position) != state:
+                self._arranged[position] = state
+                self._transitions.tell(standing)
 
     # --- checks ---------------------------------------------------------------------------------------------------
 

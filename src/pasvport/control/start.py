@@ -12,13 +12,16 @@ import resource
 import signal
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
+from pasvport.config.diagnostics import Diagnostics
 from pasvport.control import host
 from pasvport.control.api.server import RuntimeApi
 from pasvport.control.console import Console
-from pasvport.control.ports import Ports, settle_port_range
-from pasvport.control.supervisor import Orders, Supervisor
+from pasvport.control.openings import settle_port_range
+from pasvport.control.ports import Ports
+from pasvport.control.supervisor import Orders, Reread, Supervisor
 from pasvport.control.web.server import WebServer
 from pasvport.control.workers import WORKER_MODULE
 from pasvport.errors import ResourceError
@@ -40,6 +43,8 @@ class Launch:
     memory: int = 0
     verbose: bool = False
     worker_module: str = WORKER_MODULE
+    reread: Reread | None = None
+    """The files again, with host names looked up: for a reload."""
 
     @property
     def predecessors(self) -> tuple[int, ...]:
@@ -117,7 +122,8 @@ def _serve_here(config: Config, launch: Launch, console: Console, announcement: 
     if ports is None:
         announcement.fail()
         return 1
-    orders = Orders(launch.master_worker, announcement.make, launch.worker_module, (RuntimeApi, WebServer))
+    reread = partial(_reread, launch.reread, launch, console) if launch.reread is not None else None
+    orders = Orders(launch.master_worker, announcement.make, launch.worker_module, (RuntimeApi, WebServer), reread)
     try:
         return asyncio.run(_supervise(config, ports, console, orders))
     except ResourceError as error:
@@ -126,6 +132,11 @@ def _serve_here(config: Config, launch: Launch, console: Console, announcement: 
     finally:
         announcement.fail()
         host.sd_notify("STOPPING=1\n")
+
+
+def _reread(reread: Reread, launch: Launch, console: Console) -> tuple[Config | None, Diagnostics]:
+    config, found = reread()
+    return (None if config is None else _prepare(config, replace(launch, memory=0), console)), found
 
 
 async def _supervise(config: Config, ports: Ports, console: Console, orders: Orders) -> int:
@@ -139,6 +150,7 @@ def _bind(config: Config, launch: Launch, console: Console) -> Ports | None:
     """Bind everything, or say what could not be and give all up. Predecessors that are in the way are paused."""
     workers = config.settings.nbthread
     ports = Ports.bind(config, workers)
+    ports.open(config)
     if ports.complaints and launch.predecessors:
         ports = _bind_after_pause(config, workers, launch.predecessors, ports)
     if not ports.complaints:
@@ -155,6 +167,7 @@ def _bind_after_pause(config: Config, workers: int, predecessors: Iterable[int],
     for _ in range(_BIND_TRIES):
         ports.close()
         ports = Ports.bind(config, workers)
+        ports.open(config)
         if not ports.complaints:
             return ports
         time.sleep(_BIND_PAUSE)

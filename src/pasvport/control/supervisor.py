@@ -12,14 +12,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pasvport.control import report
+from pasvport.config.diagnostics import Diagnostics, Severity, message
+from pasvport.control import host, report
+from pasvport.control.background import in_thread
 from pasvport.control.console import Console
 from pasvport.control.generation import Generation, Manner, cancel
 from pasvport.control.ports import Ports
+from pasvport.control.succession import Legacy, hand_over
 from pasvport.control.workers import WORKER_MODULE
+from pasvport.errors import ConfigError, ResourceError
 from pasvport.model import Config
 
-_WARNING, _NOTICE = 4, 5
+_ALERT, _WARNING, _NOTICE = 1, 4, 5
+_TOO_LATE = "The process is about to end: nothing is reloaded."
+_MOST_RELOADS = 2
+"""One at work and one that waits."""
+_COUNT_EVERY, _COUNT_SHARE = 1.0, 20.0
+"""Seconds between two looks at the counters of former generations, and how much longer that is than a look."""
 _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGTERM,
@@ -47,10 +56,15 @@ class Service(Protocol):
         """End, before the last worker does."""
 
 
+Reread = Callable[[], tuple[Config | None, Diagnostics]]
+"""A configuration with its limits filled in and no host names, or None, and what was found in its text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
     """What the command line decided. `serving` is called once, when every worker accepts.
 
+    `reread` reads the configuration's files again, in a thread of its own; it may raise ResourceError.
     `services` are made for the supervisor as it begins, and started in their order.
     """
 
@@ -58,6 +72,7 @@ class Orders:
     serving: Callable[[], None] = lambda: None
     worker_module: str = WORKER_MODULE
     services: tuple[Callable[[Supervisor], Service], ...] = ()
+    reread: Reread | None = None
 
 
 class Supervisor:
@@ -73,6 +88,12 @@ class Supervisor:
         self.generation = Generation(config, ports, console, Manner(orders.master_worker, orders.worker_module))
         self.former: list[Generation] = []
         """Generations that serve no new client any more, oldest first."""
+        self._retiring: dict[Generation, asyncio.Task[None]] = {}
+        self._legacies: dict[Generation, Legacy] = {}
+        self._counting: asyncio.Task[None] | None = None
+        self._reloading = asyncio.Lock()
+        self._reload_tasks: set[asyncio.Task[list[str]]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._services = [make(self) for make in orders.services]
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -93,13 +114,15 @@ class Supervisor:
                 await starting
             return await self._ending
         finally:
-            await cancel(obeying, starting, self._soft_stop)
+            await cancel(obeying, starting, self._soft_stop, self._counting, *self._reload_tasks)
+            await cancel(*self._retiring.values())
             await self._close()
 
     async def _start(self) -> None:
         for service in self._services:
             await service.start()
         await self.generation.start()
+        self.generation.open()
         self._orders.serving()
         self._console.started()
 
@@ -108,20 +131,121 @@ class Supervisor:
             self._loop.remove_signal_handler(number)
         for service in reversed(self._services):
             await service.close()
-        for generation in (*self.former, self.generation):
-            await generation.close()
+        everything = (*self.former, self.generation)
+        await asyncio.gather(*(generation.close() for generation in everything), *self._closing)
 
     def _went_wrong(self, _loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
         """Something was raised where nobody waits for it: one event is lost, the rest goes on."""
         error = what.get("exception")
         self.generation.alert(f"internal error: {what['message']}{'' if error is None else f' ({error!r})'}")
 
+    # --- reload ---------------------------------------------------------------------------------------------------
+
     async def reload(self) -> list[str]:
-        """Read the configuration again and serve it. Returns the complaints; none: it is done."""
-        text = "Reloading is not supported yet, the configuration in force stays."
-        self._console.warn(text)
-        self.generation.journal.say(_WARNING, text)
-        return [text]
+        """Read the configuration again and serve it. Returns the complaints; none: it is done.
+
+        With complaints the generation in force serves on as if nothing had been. Reloads wait for each other.
+        """
+        if self._is_leaving:
+            return [_TOO_LATE]
+        async with self._reloading:
+            if self._is_leaving:
+                return [_TOO_LATE]
+            self._console.notice(f"Reloading {self._console.program}")
+            host.sd_notify_reloading()
+            try:
+                complaints = await self._try_to_reload()
+            finally:
+                host.sd_notify("READY=1\nSTATUS=Ready.\n")
+            for complaint in complaints:
+                self.generation.journal.say(_ALERT, complaint)
+            if complaints:
+                self._console.warn("Loading failure!")
+                self.generation.journal.say(_WARNING, "Reloading failed, the configuration in force stays.")
+            return complaints
+
+    @property
+    def _is_leaving(self) -> bool:
+        return self._soft_stop is not None or self._ending.done()
+
+    async def _try_to_reload(self) -> list[str]:
+        if self._orders.reread is None:
+            return ["There is no configuration file to read again."]
+        try:
+            config, found = await in_thread(self._orders.reread)
+            self._console.show(found)
+            if config is None:
+                return [message(entry) for entry in found.found if entry.severity is Severity.ALERT]
+            await self._succeed(config)
+        except (ResourceError, ConfigError) as error:
+            self._console.alert(f"{self._console.main} {error}")
+            return str(error).split("\n")
+        return await self._tell_services()
+
+    async def _succeed(self, config: Config) -> None:
+        """Have a new generation take over. Raises ResourceError, and nothing has changed then."""
+        old = self.generation
+        if old.is_paused:
+            old.resume()
+        ports = Ports.bind(config, config.settings.nbthread, old.ports.held())
+        if ports.complaints:
+            ports.abandon(old.ports)
+            raise ResourceError("\n".join(ports.complaints))
+        new = Generation(config, ports, self._console, old.manner)
+        legacy = Legacy(old, new)
+        try:
+            await hand_over(legacy)
+        except BaseException:
+            ports.abandon(old.ports)
+            await new.close()
+            raise
+        self._change_generation(legacy)
+
+    def _change_generation(self, legacy: Legacy) -> None:
+        old, new = legacy.old, legacy.new
+        self.generation = new
+        self.former.append(old)
+        self._legacies[old] = legacy
+        for former in self.former:
+            self._legacies[former] = former.successor = self._legacies[former].passed_on(new)
+        self._follow()
+        old.step_down(self._legacies[old])
+        self._retiring[old] = self._loop.create_task(self._retire(old), name="retire")
+        if self._counting is None or self._counting.done():
+            self._counting = self._loop.create_task(self._count(), name="count")
+
+    def _follow(self) -> None:
+        self.generation.followers[:] = [self._legacies[former].change for former in self.former]
+
+    async def _retire(self, old: Generation) -> None:
+        """Let a former generation finish, and forget it."""
+        await old.retire()
+        await old.crew.end()
+        self._legacies[old].count()
+        self.former.remove(old)
+        del self._legacies[old], self._retiring[old]
+        self._follow()
+        closing = self._loop.create_task(old.close(), name="close")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _count(self) -> None:
+        """What former generations count belongs to the statistics while they live, too."""
+        while self.former:
+            began = self._loop.time()
+            for legacy in self._legacies.values():
+                legacy.count()
+            await asyncio.sleep(max(_COUNT_EVERY, _COUNT_SHARE * (self._loop.time() - began)))
+
+    async def _tell_services(self) -> list[str]:
+        complaints = []
+        for service in self._services:
+            try:
+                await service.reloaded()
+            except ResourceError as error:
+                self.generation.alert(str(error))
+                complaints.append(str(error))
+        return complaints
 
     # --- signals --------------------------------------------------------------------------------------------------
 
@@ -175,11 +299,12 @@ class Supervisor:
         generation = self.generation
         generation.say_all(report.dump(generation.config, generation.roster, generation.figures))
 
-    def _on_reload(self, number: signal.Signals) -> None:
-        if self._orders.master_worker:
-            text = f"{number.name} received: reloading is not supported yet, the configuration in force stays."
-            self._console.warn(text)
-            self.generation.journal.say(_WARNING, text)
+    def _on_reload(self, _number: signal.Signals) -> None:
+        # One that waits will read what is in the files then: more need not wait.
+        if len(self._reload_tasks) < _MOST_RELOADS:
+            task = self._loop.create_task(self.reload(), name="reload")
+            self._reload_tasks.add(task)
+            task.add_done_callback(self._reload_tasks.discard)
 
     def _on_pause(self, _number: signal.Signals) -> None:
         if not self.generation.is_paused and self._soft_stop is None:
@@ -206,7 +331,10 @@ class Supervisor:
         grace = self.generation.settings.grace
         if grace:
             await self._wait_for_grace(grace)
-        await self.generation.stop_softly()
+        for task in self._reload_tasks:
+            task.cancel()
+        async with self._reloading:
+            await asyncio.gather(self.generation.stop_softly(), *self._retiring.values())
 
     async def _wait_for_grace(self, milliseconds: int) -> None:
         journal = self.generation.journal

@@ -63,7 +63,7 @@ class Tally:
     def carry(self, block: Block, name: str, value: int) -> None:
         """Let a counter go on from `value` (what the same object had counted under an earlier configuration)."""
         slot = block.slot(name)
-        if name.endswith("max") or name in _LARGEST:
+        if is_largest(name):
             self._cells[slot] = max(self._cells[slot], value)
         elif _is_cumulative(name):
             self._base[slot] = self._base.get(slot, 0) - value
@@ -95,6 +95,11 @@ class Tally:
         self._cells.release()
         self._mapping.close()
         os.close(self.descriptor)
+
+
+def is_largest(name: str) -> bool:
+    """Whether the largest value over the workers counts, not the sum."""
+    return name.endswith("max") or name in _LARGEST
 
 
 def _is_cumulative(name: str) -> bool:

@@ -80,6 +80,11 @@ class Worker:
         """Whether it has begun to accept."""
         return self._held is None
 
+    @property
+    def backlog(self) -> int:
+        """Bytes that it has not read yet."""
+        return len(self._outgoing)
+
     def start(self, message: Start) -> None:
         """Send the first message."""
         self._write(message)
