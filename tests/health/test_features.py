@@ -26,16 +26,17 @@ def test_a_census_is_the_intersection(story: list[tuple[int, tuple[bytes, ...] |
         assert set(census.common) == set(FEATURES).intersection(*listed.values())
 
 
-def test_checks_say_what_holds_now_and_sessions_only_take_away() -> None:
+def test_sessions_take_away_and_checks_say_what_holds_now() -> None:
     features = Features(config(backend("b", mode=Mode.FTP)))
     assert features.known() == ()
     assert features.checked(0, (b"SIZE", b"MDTM", b"REST")) == FeaturesKnown(0, (b"MDTM", b"REST", b"SIZE"))
     assert features.checked(0, (b"SIZE", b"MDTM", b"REST")) is None
     assert features.learnt(FeaturesLearnt(0, (b"SIZE", b"REST", b"UTF8"))) == FeaturesKnown(0, (b"REST", b"SIZE"))
     assert features.learnt(FeaturesLearnt(0, (b"SIZE", b"REST"))) is None
-    assert features.checked(0, FEATURES) is None
     assert features.known() == (FeaturesKnown(0, (b"REST", b"SIZE")),)
-    assert features.checked(0, (b"SIZE",)) == FeaturesKnown(0, (b"SIZE",))
+    assert features.checked(0, (b"SIZE", b"MDTM")) == FeaturesKnown(0, (b"MDTM", b"SIZE"))
+    assert features.checked(0, FEATURES) == FeaturesKnown(0, tuple(sorted(FEATURES)))
+    assert features.known() == ()
 
 
 def test_backends_that_speak_no_ftp_learn_nothing() -> None:

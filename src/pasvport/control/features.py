@@ -37,7 +37,7 @@ class Census:
 class Features:
     """The known features of every backend in `mode ftp`, for the workers.
 
-    Checks say what holds now; what a session learnt is only ever taken away, until the next reload.
+    A session can only take away. Checks say what holds now: their news overrule what sessions learnt before.
     """
 
     def __init__(self, config: Config) -> None:
@@ -59,6 +59,7 @@ class Features:
             return None
         before = self._of(proxy)
         self._checked[proxy] = frozenset(features)
+        self._learnt[proxy] = frozenset(FEATURES)
         return self._news(proxy, before)
 
     def known(self) -> tuple[FeaturesKnown, ...]:
