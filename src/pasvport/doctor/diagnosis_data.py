@@ -11,7 +11,7 @@ from pasvport.doctor.rules import Rule, Severity, Symptom
 from pasvport.doctor.services import Doorway, Service, is_ipv6, is_private, is_wildcard
 from pasvport.doctor.visit import Visit
 from pasvport.ftp.passive import same_host
-from pasvport.model import Mode
+from pasvport.model import AuthTls, Mode, Server
 
 _SHOWN_PORTS = 4
 _MANNERS = (
@@ -64,7 +64,7 @@ def _addresses(kind: Named, text: str) -> Callable[[Case], Iterator[Symptom]]:
     """A rule about addresses of that kind; `text` may name {host} and {right}."""
 
     def look(case: Case) -> Iterator[Symptom]:
-        for service, server, visit in case.seen(Mode.TCP):
+        for service, server, visit in _taken_at_its_word(case):
             doorways = service.doorways_to(server)
             hosts = {target.host for target in visit.passive.targets} if visit.passive is not None else set()
             for host in sorted(hosts) if doorways else ():
@@ -96,8 +96,16 @@ def _ports_fix(visit: Visit, doorways: tuple[Doorway, ...]) -> str:
     return f"Give the server the range {ports}: {', or '.join(ways)}. Or bind the range that the server has."
 
 
+def _taken_at_its_word(case: Case) -> Iterator[tuple[Service, Server, Visit]]:
+    """Visits to servers whose passive replies reach clients as they are: in `mode ftp`, those of encrypted sessions."""
+    for service, server, visit in case.seen():
+        is_blind = service.frontend.ftp.auth_tls is AuthTls.PASS and visit.tls is not None and visit.tls.works
+        if service.mode is Mode.TCP or is_blind:
+            yield service, server, visit
+
+
 def ports_outside(case: Case) -> Iterator[Symptom]:
-    for service, server, visit in case.seen(Mode.TCP):
+    for service, server, visit in _taken_at_its_word(case):
         doorways = service.doorways_to(server)
         if visit.passive is None or not doorways:
             continue

@@ -17,6 +17,8 @@ from pasvport.model import AuthTls, Mode
 V = TypeVar("V", bound=Hashable)
 _SOON = 14 * 86400
 _SHOWN = 5
+_TOLD_ELSEWHERE = {"AUTH", "PBSZ", "PROT", "CCC", "SSCN", "PASV", "EPSV"}
+"""Features that are tried, not believed: rules of their own tell where servers differ in them."""
 
 
 # --- TLS ----------------------------------------------------------------------------------------------------------
@@ -111,7 +113,7 @@ def features_differ(case: Case) -> Iterator[Symptom]:
     def look(visit: Visit) -> frozenset[str] | None:
         if visit.features is None:
             return None
-        return frozenset(line.partition(" ")[0] for line in visit.features if line)
+        return frozenset(line.partition(" ")[0] for line in visit.features if line) - _TOLD_ELSEWHERE
 
     for visit, has, norm, other in _odd_ones(case, look, lambda service: service.mode is Mode.TCP):
         differences = _differences(has, norm, other.server)

@@ -169,9 +169,11 @@ class _Examiner:
         control.ask("PBSZ", "0")
         if not control.ask("PROT", "P").is_positive:
             return
-        self._try_reuse(control, context)
         if not looked:
             self._look_inside(control, Protection(control, context))
+        passive = self.visit.passive
+        if passive is not None and passive.every_port and not passive.trouble:
+            self._try_reuse(control, context)
 
     def _look_inside(self, control: Control, wrap: Wrap | None = None) -> None:
         if self.visit.features is None:
@@ -191,12 +193,12 @@ class _Examiner:
         self._see(passive=passive, listing=questions.list_directory(control, connection, patience, wrap))
 
     def _try_reuse(self, control: Control, context: ssl.SSLContext) -> None:
+        # Resumed first: a server that misses the resumption may end the whole session (vsftpd does).
+        resumed = self._protected_list(control, Protection(control, context))
         try:
             without = self._protected_list(control, Protection(control, context, resume=False))
-            resumed = self._protected_list(control, Protection(control, context)) if without.trouble else Listing()
-        except ProbeError:
-            # The data path's own trouble is told without TLS.
-            return
+        except ProbeError as error:
+            without = Listing(trouble=str(error))
         self._see(reuse=ReuseSeen(without.trouble, resumed.trouble))
 
     def _protected_list(self, control: Control, wrap: Wrap) -> Listing:

@@ -30,17 +30,15 @@ def read_leniently(texts: Sequence[tuple[str, str]], world: World) -> LenientRea
     """Compile what can be compiled. Raises nothing."""
     reading = LenientReading()
     files = {name: text.split("\n") for name, text in texts}
-    told: set[tuple[str, int]] = set()
     for attempt in range(_ROUNDS):
         outcome = load([(name, "\n".join(lines)) for name, lines in files.items()], world)
         if outcome.config is not None:
             reading.config = outcome.config
             break
         alerts = list(_refusals(outcome.diagnostics.found))
-        for alert in alerts:
-            if _place(alert) not in told:
-                told.add(_place(alert))
-                reading.refused.append(alert)
+        if not attempt:
+            # Later complaints may be about what blanking has left behind.
+            reading.refused = list({_place(alert): alert for alert in reversed(alerts)}.values())[::-1]
         if not [alert for alert in alerts if _blank(files, alert, words=attempt < _WORD_ROUNDS)]:
             break
     return reading

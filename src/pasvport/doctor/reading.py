@@ -13,7 +13,8 @@ from pasvport.doctor.rules import Finding, Rule, Severity, Symptom, apply
 
 READING: tuple[Rule[Case], ...] = (*PORTS, *PERSISTENCE, *CONDUCT)
 
-_LATER = ("not supported", "no counterpart")
+_LATER = ("not supported", "no counterpart", "for statistics only here")
+"""Words by which the language says that the line would be right elsewhere."""
 
 
 def _symptom(alert: Diagnostic) -> Symptom:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pasvport.address import Family
 from pasvport.doctor.case import Case
 from pasvport.doctor.persistence import is_sticky
 from pasvport.doctor.reading_persistence import told
@@ -105,32 +106,31 @@ def ipv6_pasv(case: Case) -> Iterator[Symptom]:
 
 
 def advertise_missing(case: Case) -> Iterator[Symptom]:
-    for service, bind in _advertising(case):
-        told_hosts = [each.host for each in bind.advertise] or [bind.endpoint.host]
-        wrong = [host for host in told_hosts if case.public and host not in case.public]
-        if wrong and not is_wildcard(bind.endpoint):
+    for service, bind, hosts in _advertised(case):
+        wrong = [host for host in hosts if case.public and host not in case.public]
+        if wrong:
             detail = f"clients are told {', '.join(wrong)}, and reach the balancer at {', '.join(case.public)}."
-            yield Symptom(bind.origin, f"frontend {service.frontend.name}", detail, _advertise_fix(case.public[0]))
+            fix = f"Add 'advertise {case.public[0]}' to this bind."
+            yield Symptom(bind.origin, f"frontend {service.frontend.name}", detail, fix)
 
 
 def advertise_private(case: Case) -> Iterator[Symptom]:
-    for service, bind in _advertising(case):
-        if not case.public and not bind.advertise and is_private(bind.endpoint.host) and not is_wildcard(bind.endpoint):
-            detail = f"clients are told the private address {bind.endpoint.host}."
+    for service, bind, hosts in _advertised(case):
+        private = [host for host in hosts if is_private(host)]
+        if private and not case.public:
+            detail = f"clients are told the private address {', '.join(private)}."
             yield Symptom(bind.origin, f"frontend {service.frontend.name}", detail)
 
 
-def _advertise_fix(host: str) -> str:
-    return f"Add 'advertise {host}' to this bind and to the data binds."
-
-
-def _advertising(case: Case) -> Iterator[tuple[Service, Bind]]:
-    """The binds of `mode ftp` whose address clients may be told: those of data ports, else of the control port."""
+def _advertised(case: Case) -> Iterator[tuple[Service, Bind, list[str]]]:
+    """Control binds of `mode ftp`, and the addresses that clients from anywhere are told in PASV."""
     for service in case.services_of(Mode.FTP):
-        if any(bind.advertise for bind in service.controls):
-            yield from ((service, bind) for bind in service.controls)
-        else:
-            yield from ((service, doorway.bind) for doorway in service.doorways)
+        for bind in service.controls:
+            rules = (*bind.advertise, *(rule for door in service.doorways for rule in door.bind.advertise))
+            hosts = [rule.host for rule in rules if rule.network is None][:1]
+            if not hosts and bind.endpoint.family is Family.IPV4 and not is_wildcard(bind.endpoint):
+                hosts = [bind.endpoint.host]
+            yield service, bind, hosts
 
 
 # --- TLS ----------------------------------------------------------------------------------------------------------

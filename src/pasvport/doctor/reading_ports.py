@@ -232,10 +232,10 @@ PORTS: tuple[Rule[Case], ...] = (
     ),
     Rule(
         "no-pool",
-        Severity.ERROR,
+        Severity.WARNING,
         no_pool,
         "'mode ftp' without data ports.",
-        "PASV and EPSV can only be answered with 425.",
+        "Only clients in active mode ('option ftp-active') can transfer.",
         _RANGE_LINE.replace("with the servers' passive range", "with any free ports"),
     ),
     Rule(
