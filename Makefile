@@ -46,7 +46,7 @@ pure: install ## back to the Python sources
 test-compiled: install ## the tests of the data plane against a compiled copy
 	@.ci/system compiled
 	$(BIN)/python contrib/compile.py
-	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/pytest tests/engine tests/stick tests/balance tests/logs
+	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/pytest tests/engine tests/ftp tests/stick tests/balance tests/logs
 
 bench: install ## beside HAProxy and nginx, as ratios; FULL=1 for everything, ONLY=connections,ftp for some
 	@.ci/system bench
