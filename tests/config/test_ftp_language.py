@@ -763,6 +763,14 @@ def test_fullconn_counts_the_frontends_whose_rules_name_the_backend():
     assert fill_fullconn(compiled(text)) == compiled(text)
 
 
+def test_a_backend_that_a_rule_names_must_hold_the_keys_of_ipv6_clients():
+    sticky = "backend b3\n server s 10.0.0.3:21\n stick-table type ip size 1k\n stick on src\n"
+    text = routed("use_backend %[ftp.user,map(m)]", modes=sticky).replace("bind :", "bind :::")
+    (found,) = warnings(text, **files(m="a b3\n"))
+    assert found[0] == 17
+    assert found[1].startswith("stick-table 'b3' of type ip cannot hold the IPv6 clients of frontend 'f'")
+
+
 # --- map files ----------------------------------------------------------------------------------------------------
 
 

@@ -283,9 +283,9 @@ CHECKS: tuple[Callable[[Judged], None], ...] = (
     _server_names,
     _tracks,
     _check_ports,
+    map_files,
     short_keys,
     ftp_fetches,
-    map_files,
     rule_names,
     *FTP_CHECKS,
 )

@@ -56,7 +56,7 @@ def _matching_modes(judged: Judged) -> None:
     for proxy in judged.started:
         if not proxy.is_frontend:
             continue
-        for target, line, how in _targets(judged, proxy):
+        for target, line, how in targets(judged, proxy):
             if target is proxy or target.mode is proxy.mode or (proxy.mode, target.mode) == (Mode.TCP, Mode.HTTP):
                 continue
             text = (
@@ -66,8 +66,8 @@ def _matching_modes(judged: Judged) -> None:
             judged.alert(line, text)
 
 
-def _targets(judged: Judged, proxy: ProxyDraft) -> Iterator[tuple[ProxyDraft, Line, str]]:
-    """The backends a frontend leads to, those named by its maps among them."""
+def targets(judged: Judged, proxy: ProxyDraft) -> Iterator[tuple[ProxyDraft, Line, str]]:
+    """The backends a frontend leads to, those named by its maps among them: each with the line and words for it."""
     said = proxy.default_backend
     if said is not None and said.value in judged.backends:
         yield judged.backends[said.value], said.line, "as its default backend"
@@ -237,7 +237,7 @@ def _blind_sessions(judged: Judged) -> None:
 def _blind_problems(judged: Judged, proxy: ProxyDraft) -> Iterator[str]:
     if proxy.binds and not proxy.binds_refused and not _split(proxy)[1]:
         yield "sessions have no data ports: 'bind' the range of ports that the servers use."
-    for target in dict.fromkeys(target.name for target, _, _ in _targets(judged, proxy)):
+    for target in dict.fromkeys(target.name for target, _, _ in targets(judged, proxy)):
         backend = judged.backends[target]
         if len(backend.servers) > 1 and not _binds_sources(backend):
             yield f"nothing leads data connections to their session's server of {titled(backend)}: say 'stick on src'."

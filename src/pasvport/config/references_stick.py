@@ -7,6 +7,7 @@ from pasvport.config.diagnostics import nearest
 from pasvport.config.draft import ProxyDraft, StickRuleDraft
 from pasvport.config.expressions import fits
 from pasvport.config.judged import Judged, titled
+from pasvport.config.references_ftp import targets
 from pasvport.config.syntax import Line
 from pasvport.model import Bind, KeyType
 
@@ -43,11 +44,11 @@ def short_keys(judged: Judged) -> None:
             narrow[proxy.name] = proxy
     told: set[str] = set()
     for frontend in judged.started:
-        backend = _backend_of(judged, frontend)
         bind = next((bind for bind in frontend.binds if _takes_ipv6(bind)), None)
-        if backend is None or bind is None:
+        if bind is None or not frontend.is_frontend:
             continue
-        for rule in backend.stick_rules:
+        backends = [target for target, _, _ in targets(judged, frontend)]
+        for backend, rule in ((backend, rule) for backend in backends for rule in backend.stick_rules):
             name = rule.table.text if rule.table is not None else backend.name
             if name in narrow and name not in told and rule.expression.fetch in _ADDRESSES:
                 told.add(name)
@@ -55,14 +56,6 @@ def short_keys(judged: Judged) -> None:
 
 
 _ADDRESSES = ("src", "dst", "fc_src", "fc_dst")
-
-
-def _backend_of(judged: Judged, frontend: ProxyDraft) -> ProxyDraft | None:
-    if not frontend.is_frontend:
-        return None
-    if frontend.default_backend is not None:
-        return judged.backends.get(frontend.default_backend.value)
-    return frontend if frontend.is_backend else None
 
 
 def _takes_ipv6(bind: Bind) -> bool:
