@@ -24,6 +24,12 @@ class Doors:
             proxy.index: proxy.maxconn or settings.maxconn for proxy in config.proxies if proxy.is_frontend
         }
 
+    def status_of(self, frontend: Proxy) -> str:
+        """OPEN, PAUSED (`disable frontend`) or STOP (`shutdown frontend`)."""
+        if frontend.index in self.shut_down:
+            return "STOP"
+        return "PAUSED" if frontend.index in self.disabled else "OPEN"
+
     def maxconn_of(self, frontend: Proxy) -> int:
         """The limit in force of a frontend."""
         return self._frontends[frontend.index]

@@ -131,7 +131,7 @@ def _frontend(served: Served, proxy: Proxy) -> Values:
     for name in ("scur", "smax", "stot", "bin", "bout", "ereq", "dcon", "dses", "conn_tot", "eint"):
         values[name] = figures.frontend(proxy, name)
     values["slim"] = served.doors.maxconn_of(proxy)
-    values["status"] = "STOP" if proxy.index in served.doors.shut_down else "OPEN"
+    values["status"] = served.doors.status_of(proxy)
     values["rate"], values["rate_max"] = rates.rate(block, "stot"), rates.largest(block, "stot")
     values["rate_lim"] = proxy.session_rate_limit
     values["conn_rate"], values["conn_rate_max"] = rates.rate(block, "conn_tot"), rates.largest(block, "conn_tot")

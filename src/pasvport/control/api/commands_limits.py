@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pasvport.control.allowances import UNLIMITED
 from pasvport.control.api.commands import Command, Refusal, Request, find_frontend, remarking
 from pasvport.control.generation import Generation
+from pasvport.control.openings import capability
 from pasvport.model import Mode, Proxy, StatsLevel
 from pasvport.slots import PROCESS, frontend_key
 from pasvport.wire import FrontendClosed, RatesLimited
@@ -36,6 +37,7 @@ def _disable(request: Request) -> str:
         raise Refusal("All sockets are already disabled.")
     generation.doors.disabled.add(proxy.index)
     _close(generation, proxy)
+    generation.say_all([(proxy, f"Paused {capability(proxy)} {proxy.name}.")])
     return ""
 
 
@@ -50,6 +52,7 @@ def _enable(request: Request) -> str:
         raise Refusal("Failed to resume frontend, check logs for precise cause (port conflict?).")
     generation.doors.disabled.discard(proxy.index)
     generation.order(("frontend", proxy.index), FrontendClosed(proxy.index, False))
+    generation.say_all([(proxy, f"Resumed {capability(proxy)} {proxy.name}.")])
     return ""
 
 

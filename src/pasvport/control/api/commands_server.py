@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pasvport.control.allowances import UNLIMITED
-from pasvport.control.api.commands import WARNING, Command, Refusal, Request, find_server, remarking
+from pasvport.control.api.commands import WARNING, Command, Refusal, Request, answering, find_server, remarking
 from pasvport.control.server_orders import OrderError, literal, port_number, replace_server, set_address
 from pasvport.model import Proxy, Server, StatsLevel
 from pasvport.slots import server_key
@@ -205,7 +205,7 @@ def _checking(*, agent: bool, enabled: bool) -> Callable[[Request], str]:
 def _get_weight(request: Request) -> str:
     proxy, number = find_server(request, request.argument(0))
     view = request.generation.roster.view(proxy.index, number)
-    return f"{view.weight} (initial {view.initial_weight})"
+    return f"{view.weight} (initial {view.initial_weight})\n"
 
 
 def _set_weight(request: Request) -> str:
@@ -261,7 +261,7 @@ SERVER_COMMANDS = (
     Command("disable health", "", "disable health checks", remarking(_checking(agent=False, enabled=False)), _ADMIN),
     Command("enable agent", "", "enable agent checks", remarking(_checking(agent=True, enabled=True)), _ADMIN),
     Command("disable agent", "", "disable agent checks", remarking(_checking(agent=True, enabled=False)), _ADMIN),
-    Command("get weight", "<bk>/<srv>", "report a server's current weight", remarking(_get_weight)),
+    Command("get weight", "<bk>/<srv>", "report a server's current weight", answering(_get_weight)),
     Command(
         "set weight",
         "<bk>/<srv>  (DEPRECATED)",

@@ -170,8 +170,6 @@ class Conversation:
                 await self._answer(order)
             if orders and not self._client.interactive and not self._lines.has_line:
                 return
-        if self._client.interactive and not self._client.leaving:
-            await self._send("\n")
 
     async def _read(self) -> bool:
         """False at the client's end."""
