@@ -47,8 +47,8 @@ def short_keys(judged: Judged) -> None:
         bind = next((bind for bind in frontend.binds if _takes_ipv6(bind)), None)
         if bind is None or not frontend.is_frontend:
             continue
-        backends = [target for target, _, _ in targets(judged, frontend)]
-        for backend, rule in ((backend, rule) for backend in backends for rule in backend.stick_rules):
+        served = [target for target, _, _ in targets(judged, frontend)]
+        for backend, rule in ((target, rule) for target in served for rule in target.stick_rules):
             name = rule.table.text if rule.table is not None else backend.name
             if name in narrow and name not in told and rule.expression.fetch in _ADDRESSES:
                 told.add(name)
