@@ -10,15 +10,22 @@ import pytest
 
 from farm.clients import CLIENTS, Client
 from farm.page import Page, kinds_for
-from farm.servers import Security
+from farm.servers import Passive, Security
 
 SMALL = os.urandom(100_003)
 
 
 @pytest.fixture(scope="class")
 def page(request: pytest.FixtureRequest) -> Iterator[Page]:
-    security = request.cls.security
-    with Page("pasvport", kinds_for(security), security) as running:
+    asked = request.cls
+    with Page(
+        "pasvport",
+        kinds_for(asked.security),
+        asked.security,
+        extra_global=asked.settings,
+        mode=asked.mode,
+        passive=asked.passive,
+    ) as running:
         running.put("empty", b"")
         for server in running.farm.servers:
             server.put("small", server.name.encode() + SMALL)
@@ -36,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     meetings = [
         (server, client)
         for server in kinds_for(security)
-        for client in CLIENTS.values()
+        for client in map(CLIENTS.__getitem__, metafunc.cls.clients)
         if can_meet(security, server, client)
     ]
     if "extended" in metafunc.fixturenames:
@@ -52,9 +59,13 @@ def label(value: object) -> str:
 
 
 class Transfers:
-    """The same for every protection."""
+    """The same for every protection, and for either mode: `mode ftp` is the one word of the page that is changed."""
 
     security: Security
+    settings = ""
+    mode = "tcp"
+    passive = Passive.AGREED
+    clients = tuple(CLIENTS)
 
     def test_transfers(self, page: Page, tmp_path: Path, server: str, client: str, extended: bool) -> None:
         program = CLIENTS[client]
@@ -82,6 +93,23 @@ class Transfers:
 
 class TestPlain(Transfers):
     security = Security.PLAIN
+
+
+class TestFtpAsInstalled(TestPlain):
+    """Servers that name their own address and any port."""
+
+    mode = "ftp"
+    passive = Passive.INSTALLED
+    settings = "    nbthread 1"
+    clients = ("ftplib", "lftp")
+
+
+class TestFtpWrongAddress(TestPlain):
+    """Servers that name an address where nobody is, and any port."""
+
+    mode = "ftp"
+    passive = Passive.WRONG
+    settings = "    nbthread 2"
 
 
 class TestExplicit(Transfers):

@@ -16,15 +16,23 @@ import pytest
 
 from farm.clients import Curl, Lftp, Target
 from farm.page import Page, kinds_for, logged_in, same_bytes
-from farm.servers import Security
+from farm.servers import Passive, Security
 
 MIDDLE = random.Random(1635).randbytes(3_000_017)
 KINDS = kinds_for(Security.PLAIN)
 
 
-@pytest.fixture(scope="module", params=["haproxy", "pasvport"])
+WAYS = {
+    "haproxy": ("haproxy", "tcp", Passive.AGREED),
+    "pasvport": ("pasvport", "tcp", Passive.AGREED),
+    "mode-ftp": ("pasvport", "ftp", Passive.WRONG),
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def page(request: pytest.FixtureRequest) -> Iterator[Page]:
-    with Page(request.param, KINDS) as running:
+    balancer, mode, passive = WAYS[request.param]
+    with Page(balancer, KINDS, mode=mode, passive=passive) as running:
         running.put("middle", MIDDLE)
         yield running
 
