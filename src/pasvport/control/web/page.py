@@ -67,15 +67,12 @@ class Column:
 SERVER_COLUMNS = (
     Column("Server", "name", False),
     Column("State", "status", False),
-    Column("Since", "since", False),
     Column("Last check", "check", False),
     Column("Last hour", "minutes", False),
     Column("Sessions", "sessions"),
     Column("Queue", "queued"),
     Column("Transfers", "transfers"),
-    Column("Served", "sessions_total"),
-    Column("To clients", "bytes_out"),
-    Column("From clients", "bytes_in"),
+    Column("Traffic", "traffic"),
     Column("Errors", "errors"),
     Column("Weight", "weight"),
 )
@@ -87,8 +84,7 @@ FRONTEND_COLUMNS = (
     Column("New per second", "rate"),
     Column("Served", "sessions_total"),
     Column("Transfers", "transfers"),
-    Column("To clients", "bytes_out"),
-    Column("From clients", "bytes_in"),
+    Column("Traffic", "traffic"),
     Column("Logins", "logins"),
     Column("Failed logins", "login_failures"),
     Column("Data ports", "leases"),
@@ -166,7 +162,7 @@ def _table(caption: str, columns: Sequence[Column], rows: Iterable[str], *, extr
     attribute = f' data-backend="{escape(name, quote=True)}"' if name else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}"><table{attribute}>'
-        f"<caption>{escape(caption)}</caption>"
+        f"<caption{'' if name else ' class=unseen'}>{escape(caption)}</caption>"
         f"<thead><tr>{heads}{extra}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -185,10 +181,9 @@ def _plain(row: Row, fields: Mapping[str, str]) -> dict[str, str]:
     return {name: escape(str(row.values.get(field, ""))) for name, field in fields.items()}
 
 
-def _traffic(row: Row) -> dict[str, str]:
-    # In mode ftp the bytes of transfers are what people look for; those of control channels are in the CSV.
-    down, up = ("ftp_down", "ftp_up") if "ftp_down" in row.values else ("bout", "bin")
-    return {"bytes_out": bytes_text(row.values.get(down)), "bytes_in": bytes_text(row.values.get(up))}
+def _traffic(row: Row) -> str:
+    down, up = bytes_text(row.values.get("bout")), bytes_text(row.values.get("bin"))
+    return f'<span title="to clients">\u2193 {down}</span> <span title="from clients">\u2191 {up}</span>'
 
 
 def _of_limit(row: Row) -> str:
@@ -210,7 +205,7 @@ def _frontend_rows(generation: Serving, rows: Iterable[Row]) -> Iterable[str]:
             "logins": "ftp_login",
             "login_failures": "ftp_login_fail",
         }
-        cells = _plain(row, fields) | _traffic(row)
+        cells = _plain(row, fields) | {"traffic": _traffic(row)}
         cells["sessions"] = _of_limit(row)
         cells["status"] = _badge(row)
         if "ftp_lease_cur" in row.values:
@@ -223,17 +218,10 @@ def _badge(row: Row) -> str:
 
 
 def _server_cells(row: Row, watch: Watch) -> dict[str, str]:
-    fields = {
-        "name": "svname",
-        "queued": "qcur",
-        "transfers": "ftp_xfer_cur",
-        "sessions_total": "stot",
-        "weight": "weight",
-    }
-    cells = _plain(row, fields) | _traffic(row)
-    cells["status"] = _badge(row)
-    cells["since"] = duration_text(row.values.get("lastchg"))
-    cells["sessions"] = _of_limit(row)
+    fields = {"name": "svname", "queued": "qcur", "transfers": "ftp_xfer_cur", "weight": "weight"}
+    cells = _plain(row, fields) | {"traffic": _traffic(row)}
+    cells["status"] = f"{_badge(row)} <small>{duration_text(row.values.get('lastchg'))}</small>"
+    cells["sessions"] = f"{_of_limit(row)} <small>{row.values.get('stot', '')} served</small>"
     cells["errors"] = str(int(row.values.get("econ", 0)) + int(row.values.get("eresp", 0)))
     cells["check"] = _check_words(row)
     cells["minutes"] = strip(watch.past(str(row.values["pxname"]), str(row.values["svname"])).minutes)
@@ -266,14 +254,12 @@ def strip(minutes: Sequence[int]) -> str:
 
 
 def _check_words(row: Row) -> str:
-    status = str(row.values.get("check_status", ""))
-    if not status:
+    """`Layer7 check passed, 2 ms`; a detail in parentheses only says which kind of check it was."""
+    if not row.values.get("check_status"):
         return "not checked"
-    duration = row.values.get("check_duration")
-    detail = str(row.values.get("last_chk", ""))
-    words = [status, str(row.values.get("check_desc", ""))]
-    words += [detail] if detail else []
-    words += [f"in {duration} ms"] if duration is not None else []
+    detail, duration = str(row.values.get("last_chk", "")), row.values.get("check_duration")
+    words = [str(row.values.get("check_desc", "")), "" if detail.startswith("(") else detail]
+    words += [f"{duration} ms"] if duration is not None else []
     return escape(", ".join(filter(None, words)))
 
 

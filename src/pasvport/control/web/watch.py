@@ -31,7 +31,6 @@ _OF_FRONTENDS = (
     ("eint", "error", "session ended by an internal error"),
 )
 _OF_SERVERS = (
-    ("ftp_login_fail", "login", "login refused by the server"),
     ("econ", "error", "connection to the server failed"),
     ("eresp", "error", "error of the server"),
     ("ftp_xfer_fail", "transfer", "transfer did not complete"),
@@ -120,7 +119,8 @@ class Watch:
     def _note_check(self, past: Past, view: ServerView, now: float) -> None:
         result = view.check.result
         passed = result.outcome is not Outcome.FAILED
-        if not passed and (not past.checks or past.checks[-1][2]):
+        is_told = view.status.startswith("DOWN")
+        if not passed and not is_told and (not past.checks or past.checks[-1][2]):
             text = f"Check failed: {result.status.description}{result.text and f', {result.shown_text}'}"
             self._tell(now, "bad", "check", view.proxy, view.server, text)
         past.checks.append((now, result.status.name, passed, result.duration, result.shown_text))
@@ -188,7 +188,7 @@ def _counters(generation: Serving) -> Iterator[Counted]:
 def totals(generation: Serving) -> Mapping[str, float]:
     """A generation's counters by the names of history.COUNTED.
 
-    Bytes of `mode ftp` are those of transfers; of other modes, all.
+    Bytes are those of all connections: the counters of transfers alone move when one ends, these while it runs.
     """
     figures = generation.figures
     sums = dict.fromkeys(
@@ -207,9 +207,8 @@ def totals(generation: Serving) -> Mapping[str, float]:
 
 def _add_traffic(sums: dict[str, float], generation: Serving, proxy: Proxy) -> None:
     count = generation.figures.frontend
-    speaks_ftp = proxy.mode is Mode.FTP
-    sums["download"] += count(proxy, "ftp_down" if speaks_ftp else "bout")
-    sums["upload"] += count(proxy, "ftp_up" if speaks_ftp else "bin")
+    sums["download"] += count(proxy, "bout")
+    sums["upload"] += count(proxy, "bin")
     sums["transfers_done"] += count(proxy, "ftp_xfer")
     sums["transfers_failed"] += count(proxy, "ftp_xfer_fail")
     sums["login_failures"] += count(proxy, "ftp_login_fail")

@@ -1,7 +1,7 @@
 // Small charts of the last hour: SVG paths over a fixed number of samples, a cursor for pointer and keyboard.
 
-const WIDTH = 720;
 const HEIGHT = 100;
+const LEAST = 120;
 
 // The next "round" number: 1, 2 or 5 times a power of ten.
 export function roundUp(value) {
@@ -36,8 +36,9 @@ export class Chart {
     this.plot.tabIndex = 0;
     this.plot.setAttribute("role", "img");
     this.title = title;
-    this.svg = make("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
-    for (const y of [0, 50, 100]) this.svg.append(make("line", { x1: 0, x2: WIDTH, y1: y, y2: y }));
+    this.width = LEAST;
+    this.svg = make("svg", { viewBox: `0 0 ${LEAST} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
+    for (const y of [0, 50, 100]) this.svg.append(make("line", { x1: 0, x2: 1e6, y1: y, y2: y }));
     this.areas = lines.map((line) => make("path", { class: `area ${line.kind}` }));
     this.paths = lines.map((line) => make("path", { class: line.kind }));
     this.mark = make("line", { class: "cursor", y1: 0, y2: HEIGHT, visibility: "hidden" });
@@ -52,8 +53,7 @@ export class Chart {
     axis.className = "axis";
     axis.setAttribute("aria-hidden", "true");
     this.from = document.createElement("span");
-    this.from.textContent = "60 min ago";
-    const until = document.createElement("span");
+        const until = document.createElement("span");
     until.textContent = "now";
     axis.append(this.from, until);
     this.said = document.createElement("p");
@@ -67,7 +67,7 @@ export class Chart {
   listen() {
     this.plot.addEventListener("pointermove", (event) => {
       const box = this.plot.getBoundingClientRect();
-      const place = ((event.clientX - box.left) / box.width) * WIDTH - this.offset();
+      const place = ((event.clientX - box.left) / box.width) * this.width - this.offset();
       this.point(Math.round(place));
     });
     this.plot.addEventListener("pointerleave", () => this.point(null));
@@ -87,7 +87,7 @@ export class Chart {
   }
 
   offset() {
-    return WIDTH - this.samples.times.length;
+    return this.width - this.samples.times.length;
   }
 
   ago() {
@@ -123,6 +123,10 @@ export class Chart {
 
   draw(samples) {
     this.samples = samples;
+    // While the hour is young, what there is gets the room.
+    this.width = Math.max(LEAST, samples.times.length);
+    this.svg.setAttribute("viewBox", `0 0 ${this.width} ${HEIGHT}`);
+    this.from.textContent = `${Math.round((this.width * samples.step) / 60)} min ago`;
     const all = this.lines.map((line) => samples.series[line.name] || []);
     const highest = Math.max(this.least, ...all.map((values) => values.reduce((a, b) => Math.max(a, b), 0)));
     const top = roundUp(highest);

@@ -87,6 +87,21 @@ function freshRow(wanted) {
   return row;
 }
 
+// --- long lists -------------------------------------------------------------------------------------------------
+
+const whole = new Set();
+const few = () => (matchMedia("(max-width: 780px)").matches ? 6 : 25);
+
+// Rows to show of a section: all once somebody asked for all, or filters.
+function shortened(name, rows) {
+  const button = $(`${name}-all`);
+  const most = few();
+  button.hidden = rows.length <= most || needle !== "";
+  button.textContent = whole.has(name) ? "Show fewer" : `Show all ${rows.length}`;
+  button.setAttribute("aria-expanded", String(whole.has(name)));
+  return whole.has(name) || needle !== "" ? rows : rows.slice(0, most);
+}
+
 // --- the filter -------------------------------------------------------------------------------------------------
 
 let needle = "";
@@ -125,16 +140,17 @@ function badge(state, status) {
   return made;
 }
 
+// A detail in parentheses only says which kind of check it was.
 function checkWords(server) {
   if (!server.check) return "not checked";
-  const words = [server.check.replace("* ", ""), server.check_words, server.check_text];
-  if (typeof server.check_ms === "number") words.push(`in ${server.check_ms} ms`);
+  const words = [server.check_words, server.check_text?.startsWith("(") ? "" : server.check_text];
+  if (typeof server.check_ms === "number") words.push(`${server.check_ms} ms`);
   return words.filter(Boolean).join(", ");
 }
 
 function checkCell(server) {
   const words = checkWords(server);
-  const checks = server.checks || [];
+  const checks = (server.checks || []).slice(-16);
   const sign = words + checks.map((each) => `${each.when}`).join();
   return {
     sign,
@@ -182,29 +198,42 @@ function orderCell(backend, server) {
 }
 
 const ofLimit = (item) => `${count(item.sessions)}${item.sessions_limit ? ` / ${count(item.sessions_limit)}` : ""}`;
-const moved = (item, way) => {
-  const ftp = way === "out" ? item.downloaded : item.uploaded;
-  return bytes(ftp === undefined ? item[`bytes_${way}`] : ftp);
-};
+function pair(item) {
+  const [down, up] = [bytes(item.bytes_out), bytes(item.bytes_in)];
+  return {
+    sign: `${down} ${up}`,
+    make() {
+      const [to, from] = [element("span", "", `\u2193 ${down}`), element("span", "", `\u2191 ${up}`)];
+      to.title = "to clients";
+      from.title = "from clients";
+      return [to, " ", from];
+    },
+  };
+}
+
+function withSmall(text, small) {
+  return { sign: `${text} ${small}`, make: () => [text, " ", element("small", "", small)] };
+}
+
+function stateCell(server) {
+  const since = duration(server.since);
+  return {
+    sign: `${server.status} ${since}`,
+    make: () => [badge(server.state, server.status), " ", element("small", "", since)],
+  };
+}
 
 function serverRow(backend, server) {
   const name = server.address ? `${server.name} ${server.address}` : server.name;
-  const nameCell = {
-    sign: name,
-    make: () => [server.name, ...(server.address ? [" ", element("small", "", server.address)] : [])],
-  };
   const cells = [
-    ["Server", "", nameCell],
-    ["State", "", { sign: server.state + server.status, make: () => [badge(server.state, server.status)] }],
-    ["Since", "", duration(server.since)],
+    ["Server", "", server.address ? withSmall(server.name, server.address) : server.name],
+    ["State", "state", stateCell(server)],
     ["Last check", "check", checkCell(server)],
     ["Last hour", "wide", { sign: server.minutes.join(), make: () => [strip(server.minutes)] }],
-    ["Sessions", "number", ofLimit(server)],
+    ["Sessions", "number", withSmall(ofLimit(server), `${count(server.sessions_total)} served`)],
     ["Queue", "number", count(server.queued)],
     ["Transfers", "number", count(server.transfers)],
-    ["Served", "number", count(server.sessions_total)],
-    ["To clients", "number", moved(server, "out")],
-    ["From clients", "number", moved(server, "in")],
+    ["Traffic", "number traffic", pair(server)],
     ["Errors", "number", count((server.connect_errors || 0) + (server.response_errors || 0))],
     ["Weight", "number", count(server.weight)],
   ];
@@ -240,8 +269,7 @@ function showFrontends(frontends) {
         ["New per second", "number", count(each.rate)],
         ["Served", "number", count(each.sessions_total)],
         ["Transfers", "number", count(each.transfers)],
-        ["To clients", "number", moved(each, "out")],
-        ["From clients", "number", moved(each, "in")],
+        ["Traffic", "number traffic", pair(each)],
         ["Logins", "number", count(each.logins)],
         ["Failed logins", "number", count(each.login_failures)],
         ["Data ports", "number", each.pool === undefined ? "" : `${count(each.leases)} / ${count(each.pool)}`],
@@ -258,10 +286,10 @@ function speed(transfer, now) {
   const key = `${transfer.session} ${transfer.started}`;
   const before = speeds.get(key);
   const age = now - transfer.started;
-  let value = age > 0.5 ? transfer.size / age : 0;
-  if (before && now - before.now > 0.5) value = (transfer.size - before.size) / (now - before.now);
+  let value = age > 0.5 ? rate(transfer.size / age) : "";
+  if (before && now - before.now > 0.5) value = rate((transfer.size - before.size) / (now - before.now));
   else if (before) return before.value;
-  speeds.set(key, { size: transfer.size, now, value, seen: now });
+  speeds.set(key, { size: transfer.size, now, value });
   return value;
 }
 
@@ -297,11 +325,11 @@ function showTransfers(transfers, now, cut) {
       ["Client", "", each.client],
       ["Server", "", `${each.backend}/${each.server}`],
       ["Moved", "number", each.expected > 0 ? `${bytes(each.size)} of ${bytes(each.expected)}` : bytes(each.size)],
-      ["Rate", "number", rate(speed(each, now))],
+      ["Rate", "number", speed(each, now)],
       ["Since", "number", duration(now - each.started)],
     ],
   }));
-  table(document.querySelector("#transfers tbody"), rows);
+  table(document.querySelector("#transfers tbody"), shortened("transfers", rows));
   $("transfers-count").textContent = rows.length ? `${rows.length}${cut ? " of more" : ""}` : "";
   $("transfers").classList.toggle("is-empty", !rows.length);
   for (const [key, each] of speeds) if (now - each.now > 30) speeds.delete(key);
@@ -324,7 +352,7 @@ function showSessions(sessions, cut) {
       ["From client", "number", bytes(each.bytes_in)],
     ],
   }));
-  table(document.querySelector("#sessions tbody"), rows);
+  table(document.querySelector("#sessions tbody"), shortened("sessions", rows));
   $("sessions-count").textContent = rows.length ? `${rows.length}${cut ? " of more" : ""}` : "";
   $("sessions").classList.toggle("is-empty", !rows.length);
 }
@@ -395,8 +423,8 @@ function showTiles(shown) {
   tile("servers", "Servers up", `${up} / ${servers.length}`, problems(shown), up < servers.length ? "bad" : "");
   tile("sessions", "Sessions", count(sum(entrances, "sessions")), `${count(sum(entrances, "rate"))} new per second`);
   if (shown.history) {
-    tile("down", "To clients", rate(newestOf("download")), `${moved(total(entrances), "out")} in all`);
-    tile("up", "From clients", rate(newestOf("upload")), `${moved(total(entrances), "in")} in all`);
+    tile("down", "To clients", rate(newestOf("download")), `${bytes(sum(entrances, "bytes_out"))} in all`);
+    tile("up", "From clients", rate(newestOf("upload")), `${bytes(sum(entrances, "bytes_in"))} in all`);
   }
   if (about.ftp) {
     const failed = sum(entrances, "transfers_failed");
@@ -410,17 +438,6 @@ function showTiles(shown) {
   }
   const workers = `${about.workers_alive} / ${about.workers}`;
   tile("workers", "Workers", workers, `${about.idle} % idle, ${bytes(about.memory)}`, about.workers_alive < about.workers ? "bad" : "");
-}
-
-function total(items) {
-  const found = {};
-  for (const name of ["bytes_in", "bytes_out"]) found[name] = sum(items, name);
-  if (items.some((each) => each.downloaded !== undefined)) {
-    for (const [name, plain] of [["downloaded", "bytes_out"], ["uploaded", "bytes_in"]]) {
-      found[name] = items.reduce((sofar, each) => sofar + (each[name] ?? each[plain] ?? 0), 0);
-    }
-  }
-  return found;
 }
 
 function problems(shown) {
@@ -448,7 +465,7 @@ function showSummary(shown) {
 
 // --- the last hour ----------------------------------------------------------------------------------------------
 
-const hour = { next: 0, times: [], series: {} };
+const hour = { next: 0, step: 5, times: [], series: {} };
 let charts = null;
 
 function keep(history) {
@@ -465,6 +482,7 @@ function keep(history) {
     if (extra > 0) series.splice(0, extra);
   }
   hour.next = history.next;
+  hour.step = history.step;
 }
 
 function makeCharts(ftp) {
@@ -497,7 +515,7 @@ function showHistory(shown) {
     return;
   }
   const before = hour.next;
-  keep(shown.history);
+  if (shown.history.next !== hour.next) keep(shown.history);
   charts ??= makeCharts(shown.about.ftp);
   if (hour.next !== before) for (const chart of charts) chart.draw(hour);
 }
@@ -545,6 +563,7 @@ let timer = 0;
 let busy = false;
 let paused = false;
 let failures = 0;
+let last = null;
 
 function live(state, text) {
   $("live").dataset.state = state;
@@ -552,6 +571,7 @@ function live(state, text) {
 }
 
 function show(shown) {
+  last = shown;
   $("uptime").textContent = duration(shown.about.now - shown.about.started);
   showHistory(shown);
   showSummary(shown);
@@ -591,8 +611,14 @@ function begin() {
   for (const each of document.querySelectorAll(".orders")) each.remove();
   $("filter").addEventListener("input", (event) => {
     needle = event.target.value.trim().toLowerCase();
-    applyFilter();
+    if (last) show(last);
   });
+  for (const name of ["transfers", "sessions"]) {
+    $(`${name}-all`).addEventListener("click", () => {
+      if (!whole.delete(name)) whole.add(name);
+      if (last) show(last);
+    });
+  }
   $("pause").addEventListener("click", () => {
     paused = !paused;
     $("pause").setAttribute("aria-pressed", String(paused));
