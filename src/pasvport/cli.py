@@ -207,6 +207,7 @@ def _launch(config: Config, command: CommandLine) -> Launch:
         terminate=command.terminate,
         memory=command.memory,
         verbose=command.verbose or command.debug,
+        old_sockets=command.old_sockets,
         reread=partial(_reread, command),
     )
 

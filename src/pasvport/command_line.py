@@ -41,6 +41,7 @@ class CommandLine:
     nosplice: bool = False
     finish: tuple[int, ...] = ()
     terminate: tuple[int, ...] = ()
+    old_sockets: str = ""
 
 
 class UsageError(ConfigError):
@@ -117,13 +118,9 @@ def _processes(flag: str, name: str) -> Action:
     return act
 
 
-def _old_sockets(_command: CommandLine, rest: list[str]) -> None:
+def _old_sockets(command: CommandLine, rest: list[str]) -> None:
     path = _argument(rest)
-    if path != "/dev/null":
-        raise ConfigError(
-            f"-x {path}: taking sockets over from a running process is not supported yet (-x /dev/null is); "
-            "-sf works without it, since every port is bound with SO_REUSEPORT"
-        )
+    command.old_sockets = "" if path == "/dev/null" else path
 
 
 def _refused(flag: str, why: str, arguments: int = 0) -> Action:
@@ -213,7 +210,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "-x",
         "<socket>",
-        "Refused, except for `/dev/null`: taking sockets over from a running process comes later.",
+        "Take the listening sockets over from the process whose stats socket this is (a pasvport or a HAProxy, with "
+        "`expose-fd listeners`); with `-sf` no connection is lost. `/dev/null`: none. See [reload.md](reload.md).",
         _old_sockets,
     ),
     Flag(
@@ -320,13 +318,14 @@ Generated from the table in `src/pasvport/command_line.py` by `python -m pasvpor
 | SIGUSR1 | Soft stop: no new client is served; a client with a live session may still open data connections. Ends \
 with the last session, or at `hard-stop-after`. `grace` delays it. |
 | SIGTERM, SIGINT | End now; sessions are cut and logged. |
-| SIGHUP | Dump the state of every server and proxy to stderr and the logs. With `-W`: a reload, not supported yet. |
-| SIGUSR2 | With `-W`: a reload, not supported yet. Otherwise ignored. |
+| SIGHUP | Dump the state of every server and proxy to stderr and the logs. With `-W`: a reload. |
+| SIGUSR2 | A reload, with and without `-W`: see [reload.md](reload.md). |
 | SIGTTOU, SIGTTIN | Pause: TCP ports refuse connections and may be bound by another process; resume. |
 | SIGQUIT, SIGPIPE | Ignored. |
 
 ## Differences from HAProxy 2.6
 
+- SIGUSR2 reloads without `-W` too; HAProxy ignores it then.
 - A worker that dies is replaced, in every mode; HAProxy's master ends everything unless told otherwise.
 - `-p` writes the file in the foreground too.
 - `-n`, `-N` and `-m` refuse what is not a number; HAProxy reads 0.

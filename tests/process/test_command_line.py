@@ -83,7 +83,6 @@ def test_what_is_no_flag_or_lacks_its_argument_shows_the_usage(words):
     [
         (["-sf", "abc"], "some bytes unconsumed in PID list {abc}"),
         (["-n", "many"], "'many' is not a number"),
-        (["-x", "/run/x.sock"], "not supported yet"),
         (["-S", "127.0.0.1:1"], "not supported yet"),
         (["-dV"], "not supported yet"),
         (["-dp"], "no counterpart"),

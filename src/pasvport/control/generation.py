@@ -54,6 +54,8 @@ _ALERT, _ERROR, _WARNING = 1, 3, 4
 _LOOKOUT = 0.25
 """Seconds between looks for a successor during a soft stop."""
 _FAREWELL_AFTER_HARD_STOP = 1.0
+_HANDSHAKES = 0.2
+"""Seconds between steering clients away from a socket and closing it."""
 
 
 class Successor(Protocol):
@@ -360,6 +362,11 @@ class Generation:
         """
         self.crew.dismiss()
         if self.is_paused:
+            self._give_ports_up()
+        elif self.ports.is_taken:
+            if self.ports.narrow():
+                # Handshakes that are under way end at sockets which nobody will have soon.
+                await asyncio.sleep(_HANDSHAKES)
             self._give_ports_up()
         self._yield_to_successor()
         self.crew.tell(SoftStop())

@@ -76,8 +76,10 @@ class Ports:
     groups: list[Group] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    given: bool = False
-    """Another process was handed these sockets (`-x`): it serves them when we stop."""
+    taker: int = 0
+    """The process that was handed these sockets (`-x`) and serves them when we stop; 0: none."""
+    taker_keeps_all: bool = True
+    """Otherwise it keeps the first one of each group, as HAProxy does."""
     _ranges: PortRanges | None = None
     _pending: list[_Pending] = field(default_factory=list)
 
@@ -121,7 +123,9 @@ class Ports:
         self._pending.append(_Pending(opening, group, fresh, is_same))
 
     def open(self, config: Config) -> None:
-        """Let connections come. `complaints` has what failed."""
+        """Let connections come, once. `complaints` has what failed."""
+        if not self._pending:
+            return
         for pending in self._pending:
             try:
                 self._open(pending, config)
@@ -183,6 +187,32 @@ class Ports:
             if not group.is_web
             for member in group.served_by(worker)
         )
+
+    def exposed(self) -> list[tuple[list[socket.socket], str]]:
+        """Every group with its interface, for another process."""
+        return [(group.members, group.interface) for group in self.groups]
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the process that was handed these sockets lives."""
+        if not self.taker:
+            return False
+        try:
+            os.kill(self.taker, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    def narrow(self) -> bool:
+        """Steer everybody to the sockets that a taker has; True where that left some without new connections."""
+        groups = [group for group in self.groups if len(group.members) > 1]
+        if self.taker_keeps_all or not groups:
+            return False
+        for group in groups:
+            self._steer(group.members[:1])
+        return True
 
     def held(self) -> Held:
         """All that listens here, for another configuration to take over: see `cede`."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pasvport.config.diagnostics import Diagnostics
-from pasvport.control import host
+from pasvport.control import handover, host, places
 from pasvport.control.api.server import RuntimeApi
 from pasvport.control.console import Console
 from pasvport.control.openings import settle_port_range
@@ -42,6 +42,8 @@ class Launch:
     terminate: tuple[int, ...] = ()
     memory: int = 0
     verbose: bool = False
+    old_sockets: str = ""
+    """`-x`: the stats socket of the process whose listening sockets are taken over."""
     worker_module: str = WORKER_MODULE
     reread: Reread | None = None
     """The files again, with host names looked up: for a reload."""
@@ -149,16 +151,39 @@ async def _supervise(config: Config, ports: Ports, console: Console, orders: Ord
 def _bind(config: Config, launch: Launch, console: Console) -> Ports | None:
     """Bind everything, or say what could not be and give all up. Predecessors that are in the way are paused."""
     workers = config.settings.nbthread
+    if launch.old_sockets:
+        return _bind_beside_taken(config, launch, console)
     ports = Ports.bind(config, workers)
     ports.open(config)
     if ports.complaints and launch.predecessors:
         ports = _bind_after_pause(config, workers, launch.predecessors, ports)
     if not ports.complaints:
         return ports
+    _complain(ports, console)
+    ports.close()
+    return None
+
+
+def _complain(ports: Ports, console: Console) -> None:
     for complaint in ports.complaints:
         console.alert(complaint)
     console.alert(f"{console.main} Some protocols failed to start their listeners! Exiting.")
-    ports.close()
+
+
+def _bind_beside_taken(config: Config, launch: Launch, console: Console) -> Ports | None:
+    """Use what an old process has, bind the rest; nobody is steered away from it before our workers are ready."""
+    try:
+        held = places.received(handover.take(launch.old_sockets))
+    except ResourceError as error:
+        console.alert(str(error))
+        return None
+    ports = Ports.bind(config, config.settings.nbthread, held)
+    for sock in held.rest():
+        sock.close()
+    if not ports.complaints:
+        return ports
+    _complain(ports, console)
+    ports.abandon()
     return None
 
 

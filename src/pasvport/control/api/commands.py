@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from socket import socket as Connection
 from typing import Protocol
 
 from pasvport.control.generation import Generation
@@ -60,6 +61,8 @@ class Client:
     interactive: bool = False
     severity: Severity = Severity.NONE
     leaving: bool = False
+    connection: Connection | None = None
+    """For what cannot be said in text."""
 
     def may(self, level: StatsLevel) -> bool:
         """Whether a command that needs `level` is allowed."""

@@ -126,7 +126,7 @@ class RuntimeApi:
         async with held:
             with connection:
                 connection.setblocking(False)
-                client = Client(door.told, door.told.level, self._settings.stats_timeout / 1000)
+                client = Client(door.told, door.told.level, self._settings.stats_timeout / 1000, connection=connection)
                 with contextlib.suppress(OSError, TimeoutError, TooLong):
                     await Conversation(self._balancer, client, connection).run()
 
