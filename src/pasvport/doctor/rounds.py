@@ -73,4 +73,4 @@ def _resolve(host: str) -> tuple[str, str]:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         return "", getattr(error, "strerror", None) or str(error)
-    return str(found[0][4][0]), ""
+    return (str(found[0][4][0]), "") if found else ("", "no address")
