@@ -67,6 +67,8 @@ class ControlChannel(Transfers):
 
     def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int, number: int) -> None:
         Transfers.__init__(self, doorway, descriptor, host, port, number)
+        if self.backend is not None:
+            self.patience = self.service.patience(self.backend)
         self.backend = None
         self._user = self._virtual_host = b""
         self.stop_stage = Stage.NONE
@@ -208,6 +210,8 @@ class ControlChannel(Transfers):
         if self.data is not None:
             self.data.drop()
         self.service.went_blind(self)
+        if self.backend is not None:
+            self.patience = self.service.patience(self.backend, blind=True)
         Session.establish(self)
         upload, download = self.upload, self.download
         assert upload is not None

@@ -68,9 +68,9 @@ class FtpService:
         self._routes = [compile_name(rule.expression, config.maps) for rule in proxy.use_backend]
         self.backend = backend
         self._backends = {live.proxy.name: live for live in backends.values()}
-        self._deferred = backend is None or is_deferred(proxy, backend.proxy)
+        self._deferred = self._waits_for_user()
         self._settings: dict[int, Settings] = {}
-        self._patience: dict[int, Patience] = {}
+        self._patience: dict[tuple[int, bool], Patience] = {}
         self._tables = tables
         self._blind: dict[str, list[Blind]] = {}
         self._exhausted_at = -_EPISODE
@@ -89,12 +89,20 @@ class FtpService:
             found = self._settings[backend.proxy.index] = replace(found, features=backend.features)
         return found
 
-    def patience(self, backend: LiveBackend) -> Patience:
-        """Time limits of a session that `backend` serves."""
-        index = backend.proxy.index
-        found = self._patience.get(index)
+    def _waits_for_user(self) -> bool:
+        """Whether any backend that a session may come to needs the user for its choice of a server."""
+        reachable = list(self._backends.values()) if self._routes else [self.backend]
+        return any(live is None or is_deferred(self.proxy, live.proxy) for live in reachable)
+
+    def patience(self, backend: LiveBackend, *, blind: bool = False) -> Patience:
+        """Time limits of a session that `backend` serves.
+
+        `timeout tunnel` is for those that went blind, and stands in for a `timeout server` that was not said.
+        """
+        found = self._patience.get((backend.proxy.index, blind))
         if found is None:
-            found = self._patience[index] = patience(self.proxy, backend.proxy)
+            found = patience(self.proxy, backend.proxy if blind else _without_tunnel(backend.proxy))
+            self._patience[backend.proxy.index, blind] = found
         return found
 
     def limit(self, timer: Timer, limits: Patience) -> float:
@@ -237,6 +245,12 @@ class LoginFailures:
         if not times:
             del self._times[host]
         return len(times) >= self._limit
+
+
+def _without_tunnel(backend: Proxy) -> Proxy:
+    timeouts = backend.timeouts
+    server = timeouts.server if timeouts.server is not None else timeouts.tunnel
+    return replace(backend, timeouts=replace(timeouts, tunnel=None, server=server))
 
 
 def _settings(ftp: Ftp, *, deferred: bool, retries: int) -> Settings:
