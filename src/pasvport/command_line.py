@@ -277,9 +277,13 @@ def _read(name: str) -> str:
 # --- showing ------------------------------------------------------------------------------------------------------
 
 
+_TALKS = (("ctl", "[command]"), ("top", "[--once]"))
+
+
 def usage(program: str) -> str:
     """What `-h` shows."""
     lines = [f"Usage : {program} [-f <cfgfile|cfgdir>]* [flags] [-- <cfgfile>*]", f"        {program} demo [--once]"]
+    lines += [f"        {program} {command} {{-s <socket> | -f <cfgfile>}} {words}" for command, words in _TALKS]
     lines += [f"        {program} doctor -f <cfgfile> [--user <name> --password-env <name>] [--json]"]
     lines += [f"        {f'{flag.name} {flag.arguments}':24} {_first_sentence(flag.doc)}" for flag in FLAGS]
     return "\n".join(lines) + "\n"
@@ -297,6 +301,27 @@ Generated from the table in `src/pasvport/command_line.py` by `python -m pasvpor
 `pasvport` takes HAProxy's flags, each a word of its own.
 `pasvport demo` is a demonstration; see `pasvport demo --help`.
 `pasvport doctor` examines a configuration and the servers behind it; see [doctor.md](doctor.md).
+
+## Talking to a running balancer
+
+`pasvport ctl` and `pasvport top` are clients of the runtime API (`stats socket`; its commands: `runtime-api.md`). Both
+are told the socket with `-s SOCKET` (a path, `unix@PATH`, `HOST:PORT`) or find it with `-f CONFIG`: of several
+`stats socket` lines, the first of the highest level. Both work with HAProxy's socket too.
+
+| Command | Meaning |
+|---|---|
+| `pasvport ctl -s SOCKET COMMAND...` | Give a command, show its answer. Several with `;` (quoted from the shell). \
+One that ends in `<<` takes the standard input, up to an empty line, as its payload. |
+| `pasvport ctl -s SOCKET` | On a terminal: a prompt with history (`$XDG_STATE_HOME/pasvport/ctl-history`) and \
+completion; otherwise each line of the standard input is a command. |
+| `pasvport top -s SOCKET` | A live screen: servers, running FTP transfers with their rate and progress, sessions, \
+the pool of data ports. Keys: `q` quits, `s` sorts the servers. `--interval SECONDS`; `--sort` \
+`configuration`, `sessions`, `traffic` or `name`. |
+| `pasvport top --once` | Two looks an interval apart, one picture on the standard output. |
+
+Exit status: 0 done; 1 the balancer refused the command (its words are on the standard error); 2 it cannot be reached.
+
+## Flags
 
 | Flag | Meaning |
 |---|---|

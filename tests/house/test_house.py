@@ -35,6 +35,7 @@ FLOOR = {
     "control": 5,
     "command_line": 6,
     "demo": 6,
+    "terminal": 6,
     "doctor": 6,
     "cli": 7,
     "__main__": 8,

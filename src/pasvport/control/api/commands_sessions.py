@@ -187,24 +187,49 @@ async def show_activity(request: Request) -> AsyncIterator[str]:
 
 
 async def show_ftp(request: Request) -> AsyncIterator[str]:
-    """`show ftp sessions|transfers|leases [json]`, ours."""
+    """`show ftp sessions|transfers|leases|pools [json]`, ours."""
     listing = ftp_words.LISTINGS.get(request.argument(0))
     is_json = request.argument(1) == "json"
     if listing is None or request.argument(1) not in ("", "json"):
         raise Refusal(f"'show ftp' expects {', '.join(ftp_words.LISTINGS)}, and 'json' or nothing.")
     yield "[" if is_json else f"{ftp_words.heading(listing)}\n"
     is_first, lacking = True, list[str]()
-    for generation in _generations(request):
-        async with generation.questions.ask(listing.question) as inquiry:
-            async for _, row in inquiry:
-                yield ftp_words.piece(listing, row, _mark(generation), is_json=is_json, is_first=is_first)
-                is_first = False
-        lacking += remarks(inquiry.missing, inquiry.errors)
+    async for mark, row in _ftp_rows(request, listing, lacking):
+        yield ftp_words.piece(listing, row, mark, is_json=is_json, is_first=is_first)
+        is_first = False
     if is_json:
         yield "]\n"
     else:
         for line in lacking:
             yield line
+
+
+async def _ftp_rows(
+    request: Request, listing: ftp_words.Listing, lacking: list[str]
+) -> AsyncIterator[tuple[int, tuple[object, ...]]]:
+    """(what to add to sessions' numbers, row) of all generations; what is missing is added to `lacking`."""
+    if not listing.question:
+        for pool in _pools(request.generation):
+            yield 0, pool
+        return
+    for generation in _generations(request):
+        async with generation.questions.ask(listing.question) as inquiry:
+            async for _, row in inquiry:
+                yield _mark(generation), row
+        lacking += remarks(inquiry.missing, inquiry.errors)
+
+
+def _pools(generation: Generation) -> Iterator[ftp_words.PoolSight]:
+    figures = generation.figures
+    for proxy in generation.config.proxies:
+        if proxy.mode is Mode.FTP and proxy.is_frontend and not proxy.disabled:
+            yield ftp_words.PoolSight(
+                proxy.name,
+                sum(len(bind.ports) for bind in proxy.binds if bind.data),
+                figures.frontend(proxy, "ftp_lease_cur"),
+                figures.frontend(proxy, "ftp_lease"),
+                figures.frontend(proxy, "ftp_lease_fail"),
+            )
 
 
 SESSION_COMMANDS: tuple[Command, ...] = (
@@ -254,8 +279,8 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "show ftp",
-        "{sessions|transfers|leases} [json]",
-        "list FTP sessions, running transfers or data ports in use",
+        "{sessions|transfers|leases|pools} [json]",
+        "list FTP sessions, running transfers, data ports in use, or how full their pools are",
         show_ftp,
         StatsLevel.OPERATOR,
         detail="Not in HAProxy. Columns are separated by blanks and named in the first line; blanks and unprintable "

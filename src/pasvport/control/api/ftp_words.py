@@ -1,4 +1,4 @@
-"""`show ftp sessions|transfers|leases`: columns for people and programs, or JSON."""
+"""`show ftp sessions|transfers|leases|pools`: columns for people and programs, or JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,21 @@ class Column(NamedTuple):
     heading: str
 
 
+class PoolSight(NamedTuple):
+    """The data ports of one frontend, over all workers; `leased` and `failed` since the start."""
+
+    frontend: str
+    size: int
+    used: int
+    leased: int
+    failed: int
+
+
 class Listing(NamedTuple):
-    """A subject of `show ftp`: the question asked of the workers, the rows' type, what is shown of them."""
+    """A subject of `show ftp`: the question asked of the workers ("": none is), the rows' type, what is shown."""
 
     question: str
-    row: type[FtpSessionSight] | type[TransferSight] | type[LeaseSight]
+    row: type[FtpSessionSight] | type[TransferSight] | type[LeaseSight] | type[PoolSight]
     columns: Sequence[Column]
 
 
@@ -79,6 +89,17 @@ LISTINGS = {
             Column("age", "age"),
             Column("connected", "state"),
             Column("worker", "worker"),
+        ),
+    ),
+    "pools": Listing(
+        "",
+        PoolSight,
+        (
+            Column("frontend", "fe"),
+            Column("size", "ports"),
+            Column("used", "used"),
+            Column("leased", "leased"),
+            Column("failed", "failed"),
         ),
     ),
 }
