@@ -41,7 +41,7 @@ asked. It is never shown |
 | `--json` | one JSON object instead of text |
 | `--strict` | warnings fail, too |
 | `--no-network` | the text alone: no name is looked up, no server asked, nothing of this machine compared |
-| `--timeout SECONDS` | for each answer (5); a server is given up after ten times that |
+| `--timeout SECONDS` | for each answer (5); a session with a server is given up after ten times that |
 
 Without `--user`, the user of `option ftp-check` is taken where there is one. Run it where the balancer runs, or will
 run: what it can reach and which limits it sees are then the balancer's. It writes nothing on a server. Each server is
