@@ -57,6 +57,7 @@ docs: install ## write the generated reference pages again
 	$(BIN)/python -m pasvport.ftp.diagram docs/ftp-dialogue.md
 	$(BIN)/python -m pasvport.health.ftp_steps docs/ftp-check.md
 	$(BIN)/python -m pasvport.command_line > docs/command-line.md
+	$(BIN)/python -m pasvport.control.api.page docs/runtime-api.md
 	$(BIN)/python -m pasvport.doctor.page docs/doctor.md
 	$(BIN)/python -c 'from pasvport.logformat.reference import render_reference as page; print(page(), end="")' > docs/logging.md
 

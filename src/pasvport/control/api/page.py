@@ -1,0 +1,98 @@
+"""docs/runtime-api.md, from the table of commands: `python -m pasvport.control.api.page docs/runtime-api.md`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from pasvport.control.api.commands import Command
+from pasvport.control.api.lines import MOST_BYTES
+from pasvport.control.api.table import COMMANDS
+from pasvport.exposition.fields import Field
+from pasvport.exposition.info_fields import INFO_FIELDS
+from pasvport.exposition.stat_fields import MODULE_FIELDS, STATIC_FIELDS
+
+_INTRODUCTION = f"""# Runtime API
+
+This page is generated from the tables in `src/pasvport/control/api` and `src/pasvport/exposition` by `make docs`.
+
+`stats socket` in the global section opens a socket on which a running pasvport is looked at and changed, with HAProxy's
+commands, columns and texts:
+
+```haproxy
+global
+    stats socket /run/pasvport/admin.sock mode 660 level admin
+    stats socket ipv4@127.0.0.1:9999 level user
+    stats timeout 30s
+```
+
+```sh
+echo "show stat" | socat - /run/pasvport/admin.sock
+```
+
+## Talking to it
+
+- One line is a request; `;` separates commands in it, `\\` takes the meaning from the character after it.
+- Every answer ends with an empty line. Orders that are followed are answered with nothing else.
+- After the answers to what was sent the connection is closed, unless `prompt` was among it: then `> ` asks for more.
+- A line that ends in ` <<` is followed by a payload, up to an empty line. Line and payload are {MOST_BYTES // 1024} KiB
+  at most.
+- A client that neither writes nor reads for `stats timeout` is closed. `stats maxconn` of them are served at a time,
+  the others wait. What one does is nothing to the others, nor to the sessions that are relayed.
+- `level` of the socket decides what its clients may do: `user` may look at what is no secret, `operator` at all and
+  change tables and sessions, `admin` change everything. A client may lower its own level.
+- Servers, backends and frontends are named, or given as `#` and their number.
+- Orders last until the next reload or restart.
+
+## Where HAProxy's answers differ
+
+- Messages of HAProxy 2.6 that lack the line feed at their end have it.
+- `help` leaves out what the level does not allow. The commands next to an unknown one are chosen by another measure.
+- A range of ports is one listener in `show stat`. Bytes count when a session ends, or with `option contstats` every
+  five seconds. Averages are over the last 512 sessions of each worker and survive `clear counters`.
+- After the separator `-` come the columns of `mode ftp`, where HAProxy has those of TLS and HTTP.
+- A port that is too large is refused, where HAProxy takes its last sixteen bits.
+- `set maxconn` is refused where the configuration has no limit of that kind: then nothing counts those connections.
+- `add server`, `del server` do not exist: the servers of a running configuration are those of its text; change it and
+  reload. There are no commands about maps, ACLs, certificates, resolvers, peers, nor about HAProxy's own inside.
+"""
+
+
+def render(commands: Iterable[Command] = COMMANDS) -> str:
+    """The whole page."""
+    listed = sorted((command for command in commands if not command.hidden), key=lambda command: command.name)
+    parts = [
+        _INTRODUCTION,
+        "## Commands\n",
+        "| command | level | what it does |\n|---|---|---|",
+        *(_row(command) for command in listed),
+        "\n### Details\n",
+        *(f"**`{command.syntax}`**: {command.detail}\n" for command in listed if command.detail),
+        _fields("Columns of `show stat`", STATIC_FIELDS),
+        "After the separator `-`, in `mode ftp`:\n",
+        _fields("", MODULE_FIELDS),
+        _fields("Fields of `show info`", INFO_FIELDS),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _row(command: Command) -> str:
+    return f"| `{_cell(command.syntax)}` | {command.level} | {_cell(command.doc)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _fields(title: str, fields: Iterable[Field]) -> str:
+    heading = [f"\n## {title}\n"] if title else []
+    rows = [f"| {field.position} | `{field.name}` | {field.tags} | {field.kind} | {field.doc} |" for field in fields]
+    return "\n".join([*heading, "| number | field | tags | type | meaning |\n|---|---|---|---|---|", *rows, ""])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(render(), encoding="utf-8")
+    else:
+        print(render(), end="")

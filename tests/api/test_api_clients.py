@@ -1,0 +1,247 @@
+"""Clients of a stats socket that are slow, many, loud or rude cost the others, and the sessions, nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+
+import pytest
+
+from api_rig import Connection, ask, rows
+from farm.waiting import until
+from process_rig import DEADLINE, Running, Upstream, free_ports, session, talk
+
+SERVERS = "".join(f"    server s{number} 127.0.0.1:9\n" for number in range(400))
+
+
+def configuration(folder, port, upstream, *extra):
+    lines = "".join(f"    {line}\n" for line in extra)
+    return (
+        f"global\n    nbthread 2\n    stats socket {folder}/sock mode 600 level admin\n{lines}"
+        "defaults\n    mode tcp\n    timeout client 20s\n    timeout server 20s\n    timeout connect 5s\n"
+        f"frontend fe\n    bind 127.0.0.1:{port}\n    default_backend be\n"
+        f"backend be\n    server s 127.0.0.1:{upstream}\n"
+        f"backend crowd\n{SERVERS}"
+    )
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def serve(tmp_path, upstream):
+    """Start pasvport; gives (its port, the path of its stats socket)."""
+    running = []
+
+    def start(*extra):
+        (port,) = free_ports(1)
+        running.append(Running(tmp_path, configuration(tmp_path, port, upstream.port, *extra)))
+        return port, tmp_path / "sock"
+
+    yield start
+    for each in running:
+        with each:
+            pass
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory, upstream):
+    """One that serves many tests: (its port, the path of its stats socket)."""
+    folder = tmp_path_factory.mktemp("one")
+    (port,) = free_ports(1)
+    with Running(folder, configuration(folder, port, upstream.port)):
+        yield port, folder / "sock"
+
+
+def ends(connection):
+    """Whether the other side has closed."""
+    try:
+        return connection.socket.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_permissions_of_a_unix_socket(one):
+    _, path = one
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_over_tcp_and_with_a_level(serve, tmp_path):
+    (api,) = free_ports(1)
+    serve(f"stats socket ipv4@127.0.0.1:{api} level user")
+    with socket.create_connection(("127.0.0.1", api), timeout=DEADLINE) as client:
+        client.sendall(b"show cli level;show env\n")
+        found = b""
+        while data := client.recv(4096):
+            found += data
+    assert found == b"user\n\nPermission denied\n\n"
+
+
+def test_silence_is_bounded_by_the_timeout(serve):
+    _, path = serve("stats timeout 300ms")
+    with Connection(path) as connection:
+        assert ends(connection)
+    with Connection(path) as connection:
+        connection.send("prompt\n")
+        connection.until("> ")
+        assert ends(connection)
+
+
+def test_a_client_may_ask_for_more_time(serve):
+    _, path = serve("stats timeout 300ms")
+    with Connection(path) as connection, Connection(path) as impatient:
+        connection.send("prompt;set timeout cli 1h\n")
+        connection.until("> ")
+        connection.until("> ")
+        assert ends(impatient)
+        connection.send("show version\n")
+        assert connection.until("> ") == "0.1.0\n\n> "
+
+
+def test_who_does_not_read_is_closed_and_nobody_waits_for_it(serve, upstream):
+    port, path = serve("stats timeout 500ms")
+    with Connection(path) as deaf, session(port, upstream) as (client, server):
+        deaf.send("prompt;" + "show stat;" * 200 + "\n")
+        assert "fe,FRONTEND" in ask(path, "show stat")
+        talk(client, server)
+
+        def closed():
+            deaf.socket.setblocking(True)
+            try:
+                return not deaf.socket.send(b"\n")
+            except OSError:
+                return True
+
+        until(closed, "the deaf client to be closed")
+        talk(client, server)
+
+
+def test_more_clients_than_may_be_served_wait_for_their_turn(serve):
+    _, path = serve("stats maxconn 2")
+    with Connection(path) as first, Connection(path) as second:
+        for each in (first, second):
+            each.send("prompt\n")
+            each.until("> ")
+        with Connection(path) as third:
+            third.send("show version\n")
+            third.socket.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                third.socket.recv(1)
+            third.socket.settimeout(DEADLINE)
+            first.send("quit\n")
+            assert ends(first)
+            assert third.rest() == "0.1.0\n\n"
+
+
+def test_a_crowd_is_served_in_turn(one, upstream):
+    port, path = one
+    with session(port, upstream) as (client, server):
+        crowd = [Connection(path) for _ in range(100)]
+        for connection in crowd:
+            connection.send("show info\n")
+        for connection in crowd:
+            with connection:
+                assert connection.rest().startswith("Name: pasvport\n")
+        talk(client, server)
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\0\xff\xfe\n", b";" * 2000 + b"\n", b"show stat -1 -1 \xc3\x28\n", b"\\\n", b"<<\n\n"]
+)
+def test_junk_is_answered_and_does_no_harm(one, junk):
+    _, path = one
+    with Connection(path) as connection:
+        connection.socket.sendall(junk)
+        assert connection.rest().endswith("\n\n")
+    assert ask(path, "show version") == "0.1.0\n\n"
+
+
+def test_a_line_without_end_is_cut_off(one):
+    _, path = one
+    with Connection(path) as connection:
+        try:
+            for _ in range(1000):
+                connection.socket.sendall(b"x" * 1000)
+        except OSError:
+            pass
+        assert ends(connection)
+    assert ask(path, "show version") == "0.1.0\n\n"
+
+
+def test_a_client_that_leaves_in_the_middle_costs_nothing(one):
+    _, path = one
+    for _ in range(20):
+        with Connection(path) as connection:
+            connection.send("show stat;" * 50 + "\n")
+            connection.socket.recv(10)
+    assert ask(path, "show version") == "0.1.0\n\n"
+
+
+# --- orders, as the sessions feel them ----------------------------------------------------------------------------
+
+
+def is_refused(port):
+    with socket.socket() as client:
+        client.settimeout(DEADLINE)
+        return client.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_disabled_frontend_refuses_until_it_is_enabled(serve, upstream):
+    port, path = serve()
+    with session(port, upstream) as (client, server):
+        assert ask(path, "disable frontend fe") == "\n"
+        assert is_refused(port)
+        talk(client, server)
+        assert ask(path, "enable frontend fe") == "\n"
+        with session(port, upstream):
+            pass
+        assert ask(path, "shutdown frontend fe") == "\n"
+        assert is_refused(port)
+        talk(client, server)
+
+
+def test_a_moved_server_gets_the_next_session(serve, upstream):
+    port, path = serve()
+    with Upstream() as other, session(port, upstream) as (client, server):
+        answer = ask(path, f"set server be/s addr 127.0.0.1 port {other.port}")
+        assert answer.startswith(f"no need to change the addr, port changed from '{upstream.port}' to '{other.port}'")
+        with session(port, other):
+            talk(client, server)
+        assert rows(ask(path, "show stat"))["be", "s"]["addr"] == f"127.0.0.1:{other.port}"
+
+
+def test_maintenance_and_drain_send_nobody_new(one, upstream):
+    port, path = one
+    for order in ("maint", "drain"):
+        assert ask(path, f"set server be/s state {order}") == "\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
+            assert client.recv(1) == b""
+        assert ask(path, "set server be/s state ready") == "\n"
+        with session(port, upstream):
+            pass
+
+
+def limited(serve, upstream, order):
+    """Whether a second session has to wait after `order`."""
+    port, path = serve("maxconn 10")
+    assert ask(path, order) == "\n"
+    with session(port, upstream) as (client, server):
+        second = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        with second:
+            second.sendall(b"ping")
+            upstream.listener.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                upstream.listener.accept()
+            upstream.listener.settimeout(DEADLINE)
+            client.close()
+            server.close()
+            with upstream.accept() as served:
+                assert served.recv(4) == b"ping"
+
+
+def test_fewer_connections_at_a_time(serve, upstream):
+    limited(serve, upstream, "set maxconn global 1")
