@@ -155,6 +155,13 @@ class ControlChannel(Transfers):
         self.stop_stage = stage
         self.tell(NoServer("no server is available", culprit))
 
+    def _may_go_elsewhere(self, backend: LiveBackend) -> bool:
+        """Before the login one server is as good as another; only a login has consequences."""
+        return (not self.blind and backend.pool.active > 1) or Session._may_go_elsewhere(self, backend)
+
+    def _retry_delay(self, backend: LiveBackend, elsewhere: bool) -> float:
+        return 0.0 if elsewhere and backend.pool.active > 1 else Session._retry_delay(self, backend, elsewhere)
+
     def establish(self) -> None:
         """The server is connected: its banner comes next."""
         if self.blind:
