@@ -81,11 +81,11 @@ def ids(report: Report) -> set[str]:
     return {finding.id for finding in report.findings} - ALWAYS
 
 
-def farm_text(farm: Farm) -> str:
-    """The page's configuration over a farm, healthy."""
+def farm_text(farm: Farm, kind: str = "") -> str:
+    """The page's configuration over a farm (or its servers of one kind), healthy."""
     return page_configuration(
         farm.balancer,
-        [(server.name, server.host) for server in farm.servers],
+        [(server.name, server.host) for server in farm.servers if server.kind in (kind or server.kind)],
         control_port=farm.security.control_port,
         ports=farm.ports,
         log="127.0.0.1:9",

@@ -197,9 +197,11 @@ def test_a_farm_with_one_fault(fault: Fault) -> None:
 
 @pytest.mark.parametrize("security", list(Security), ids=lambda security: security.name)
 def test_healthy_farms(security: Security) -> None:
-    for kind in kinds_for(security):
-        with Farm((f"{kind}-1", f"{kind}-2"), security) as farm:
-            report = examine_farm(farm, farm_text(farm))
+    kinds = kinds_for(security)
+    with Farm(tuple(f"{kind}-{number}" for kind in kinds for number in (1, 2)), security) as farm:
+        for kind in kinds:
+            user = next(server.user for server in farm.servers if server.kind == kind)
+            report = examine_farm(farm, farm_text(farm, kind), user=user)
             assert {finding.id for finding in report.findings} == ALWAYS, kind
             assert all(visit.listing and visit.listing.names == {"pub"} for visit in report.visits)
             wants_reuse = security is Security.REUSE or (kind, security) == ("proftpd", Security.IMPLICIT)
@@ -221,11 +223,12 @@ def test_a_firewall_that_knows_the_control_port_only() -> None:
 # --- mode ftp -----------------------------------------------------------------------------------------------------
 
 
-def ftp_text(farm: Farm, checker: str = PASSWORD) -> str:
+def ftp_text(farm: Farm, checker: str = PASSWORD, kind: str = "") -> str:
     """The page with one word changed, a check that logs in, and fixed control ports."""
-    text = farm_text(farm).replace("mode tcp", "mode ftp")
+    text = farm_text(farm, kind).replace("mode tcp", "mode ftp")
     text = text.replace("    stick-table type ip size 100k expire 1h\n    stick on src\n", "")
-    check = f"    option ftp-check user {farm.servers[0].user} password {checker} passive list\n"
+    user = next(server.user for server in farm.servers if server.kind in (kind or server.kind))
+    check = f"    option ftp-check user {user} password {checker} passive list\n"
     return text.replace("    balance leastconn\n", f"    balance leastconn\n{check}")
 
 
@@ -235,11 +238,14 @@ def examine_ftp(farm: Farm, text: str) -> Report:
 
 
 def test_mode_ftp_over_servers_as_they_are_installed() -> None:
-    for kind in kinds_for(Security.PLAIN):
-        with Farm((f"{kind}-1", f"{kind}-2"), passive=Passive.INSTALLED) as farm:
-            report = examine_ftp(farm, ftp_text(farm))
-        assert {finding.id for finding in report.findings} == {"advertise-private"}, kind
-        assert all(visit.login and visit.login.accepted for visit in report.visits)
+    kinds = kinds_for(Security.PLAIN)
+    names = tuple(f"{kind}-{number}" for kind in kinds for number in (1, 2))
+    with Farm(names, passive=Passive.INSTALLED, ports=(50000, 50049)) as farm:
+        for kind in kinds:
+            report = examine_ftp(farm, ftp_text(farm, kind=kind))
+            assert {finding.id for finding in report.findings} == {"advertise-private"}, kind
+            assert len(report.visits) == 2
+            assert all(visit.login and visit.login.accepted for visit in report.visits)
 
 
 def test_mode_ftp_does_not_mind_what_it_translates() -> None:
