@@ -84,17 +84,22 @@ class Watch:
         """Until `q` or an interrupt. A balancer that cannot be reached for a while is waited for."""
         self._look()
         with _keys() as keyboard, Live(console=self._console, screen=True, auto_refresh=False) as screen:
-            while True:
-                screen.update(picture(self._change(), self._view()), refresh=True)
-                if not self._obey_keys(keyboard, time.monotonic() + self._interval, screen):
-                    return 0
-                try:
-                    self._look()
-                except ApiError as error:
-                    screen.update(Text(f"{error}\n\ntrying again; q quits", style="bold red"), refresh=True)
-                    self._before = self._now = None
-                    if not self._wait_for_balancer(keyboard, screen):
-                        return 0
+            while self._watch_on(keyboard, screen):
+                pass
+        return 0
+
+    def _watch_on(self, keyboard: int, screen: Live) -> bool:
+        """One picture, and the next look; False when the user has seen enough."""
+        screen.update(picture(self._change(), self._view()), refresh=True)
+        if not self._obey_keys(keyboard, time.monotonic() + self._interval, screen):
+            return False
+        try:
+            self._look()
+        except ApiError as error:
+            screen.update(Text(f"{error}\n\ntrying again; q quits", style="bold red"), refresh=True)
+            self._before = self._now = None
+            return self._wait_for_balancer(keyboard)
+        return True
 
     def _look(self) -> None:
         self._before, self._now = self._now, look(self._conversation.ask, time.monotonic(), sessions=200)
@@ -118,7 +123,7 @@ class Watch:
                 screen.update(picture(self._change(), self._view()), refresh=True)
         return True
 
-    def _wait_for_balancer(self, keyboard: int, screen: Live) -> bool:
+    def _wait_for_balancer(self, keyboard: int) -> bool:
         while True:
             if _key(keyboard, self._interval) == "q":
                 return False
