@@ -29,6 +29,7 @@ SCOPES = ("global", "frontend", "listener", "backend", "server", "sticktable")
 _PREFIX = {kind: f"haproxy_{kind.name.lower()}_" for kind in Kind}
 _FTP_PREFIX = {kind: f"pasvport_ftp_{kind.name.lower()}_" for kind in Kind}
 _KINDS = {kind.name.lower(): kind for kind in (Kind.FRONTEND, Kind.LISTENER, Kind.BACKEND, Kind.SERVER)}
+_OF_CHECKS = ("check_code", "check_duration")
 Labels = dict[str, str]
 Sample = tuple[Labels, float]
 
@@ -155,7 +156,9 @@ def workers_alive(generation: Serving) -> int:
 
 def _group(kind: Kind, rows: Sequence[Row], every: Sequence[Row]) -> Iterator[Metric]:
     for shown in tables.GROUPS[kind]:
-        yield from _shown(_PREFIX[kind], shown, rows)
+        # Where a server is not checked, the exporter has no samples about its check, not even NaN.
+        concerned = [row for row in rows if _check_of(row)] if shown.field in _OF_CHECKS else rows
+        yield from _shown(_PREFIX[kind], shown, concerned)
     yield from _status(kind, rows)
     if kind is Kind.SERVER:
         yield from _check_status(rows)

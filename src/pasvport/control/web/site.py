@@ -19,7 +19,7 @@ from pasvport.control.web.watch import Watch
 from pasvport.exposition import schema, stat
 from pasvport.model import Stats
 
-_BODY_PATIENCE = 10.0
+_BODY_PATIENCE = 5.0
 """Seconds for a form to arrive."""
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _FILES = ("dashboard.css", "dashboard.js", "charts.js", "icon.svg")
@@ -178,13 +178,17 @@ async def _form(request: web.BaseRequest) -> bytes | None:
     """The body of a request, None when it is too large or too slow."""
     if (request.content_length or 0) > admin.LARGEST_FORM:
         return None
-    body = bytearray()
     try:
         async with asyncio.timeout(_BODY_PATIENCE):
-            async for part in request.content.iter_any():
-                body += part
-                if len(body) > admin.LARGEST_FORM:
-                    return None
+            return await _body(request)
     except TimeoutError:
         return None
+
+
+async def _body(request: web.BaseRequest) -> bytes | None:
+    body = bytearray()
+    async for part in request.content.iter_any():
+        body += part
+        if len(body) > admin.LARGEST_FORM:
+            return None
     return bytes(body)
