@@ -10,6 +10,7 @@ import pytest
 
 from api_rig import Connection, ask, rows
 from farm.waiting import until
+from pasvport.control.information import version
 from process_rig import DEADLINE, Running, Upstream, free_ports, session, talk
 
 SERVERS = "".join(f"    server s{number} 127.0.0.1:9\n" for number in range(400))
@@ -99,7 +100,7 @@ def test_a_client_may_ask_for_more_time(serve):
         connection.until("> ")
         assert ends(impatient)
         connection.send("show version\n")
-        assert connection.until("> ") == "0.1.0\n\n> "
+        assert connection.until("> ") == f"{version()}\n\n> "
 
 
 def test_who_does_not_read_is_closed_and_nobody_waits_for_it(serve, upstream):
@@ -134,7 +135,7 @@ def test_more_clients_than_may_be_served_wait_for_their_turn(serve):
             third.socket.settimeout(DEADLINE)
             first.send("quit\n")
             assert ends(first)
-            assert third.rest() == "0.1.0\n\n"
+            assert third.rest() == f"{version()}\n\n"
 
 
 def test_a_crowd_is_served_in_turn(one, upstream):
@@ -145,7 +146,7 @@ def test_a_crowd_is_served_in_turn(one, upstream):
             connection.send("show info\n")
         for connection in crowd:
             with connection:
-                assert connection.rest().startswith("Name: pasvport\n")
+                assert connection.rest().startswith("Name: HAProxy\n")
         talk(client, server)
 
 
@@ -157,7 +158,7 @@ def test_junk_is_answered_and_does_no_harm(one, junk):
     with Connection(path) as connection:
         connection.socket.sendall(junk)
         assert connection.rest().endswith("\n\n")
-    assert ask(path, "show version") == "0.1.0\n\n"
+    assert ask(path, "show version") == f"{version()}\n\n"
 
 
 def test_a_line_without_end_is_cut_off(one):
@@ -169,7 +170,7 @@ def test_a_line_without_end_is_cut_off(one):
         except OSError:
             pass
         assert ends(connection)
-    assert ask(path, "show version") == "0.1.0\n\n"
+    assert ask(path, "show version") == f"{version()}\n\n"
 
 
 def test_a_client_that_leaves_in_the_middle_costs_nothing(one):
@@ -178,7 +179,7 @@ def test_a_client_that_leaves_in_the_middle_costs_nothing(one):
         with Connection(path) as connection:
             connection.send("show stat;" * 50 + "\n")
             connection.socket.recv(10)
-    assert ask(path, "show version") == "0.1.0\n\n"
+    assert ask(path, "show version") == f"{version()}\n\n"
 
 
 # --- orders, as the sessions feel them ----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import time
 from typing import Protocol
 
 import pasvport
+from pasvport.config.conditions import LANGUAGE_VERSION
 from pasvport.control.crew import Crew
 from pasvport.control.idleness import Idleness, resident, running
 from pasvport.control.ports import Ports
@@ -22,6 +23,9 @@ from pasvport.exposition.fields import Value
 from pasvport.exposition.info import uptime
 
 _MEGABYTE = 1 << 20
+_NAME = "HAProxy"
+"""Clients look at the name before they talk on (haproxyadmin), and want to know whose commands and columns these are;
+`Build info` and the version say what answers."""
 _NOTHING_OF_THE_KIND = dict.fromkeys(
     (
         *("PoolFailed", "MaxSslConns", "CurrSslConns", "CumSslConns", "Maxpipes", "SslRate", "SslRateLimit"),
@@ -48,6 +52,11 @@ class Process(Served, Protocol):
     def started(self) -> float: ...
 
 
+def version() -> str:
+    """Which HAProxy's interface this is, and which pasvport: `2.6.12-pasvport-0.1.0`."""
+    return f"{LANGUAGE_VERSION}-pasvport-{pasvport.__version__}"
+
+
 def info(generation: Process, *, stopping: bool = False) -> dict[str, Value]:
     """Name to value. `stopping`: the process is on its way out."""
     values: dict[str, Value] = {**_NOTHING_OF_THE_KIND}
@@ -57,8 +66,8 @@ def info(generation: Process, *, stopping: bool = False) -> dict[str, Value]:
 def _who(generation: Process) -> dict[str, Value]:
     settings, seconds = generation.config.settings, max(0.0, time.time() - generation.started)
     return {
-        "Name": "pasvport",
-        "Version": pasvport.__version__,
+        "Name": _NAME,
+        "Version": version(),
         "Release_date": pasvport.__release_date__,
         "Nbthread": settings.nbthread,
         "Nbproc": 1,
@@ -68,9 +77,13 @@ def _who(generation: Process) -> dict[str, Value]:
         "Uptime_sec": seconds,
         "node": settings.node or socket.gethostname(),
         "description": settings.description,
-        "Build info": f"{pasvport.__version__} ({platform.python_implementation()} {platform.python_version()})",
+        "Build info": f"pasvport {pasvport.__version__} ({_interpreter()})",
         "Start_time_sec": int(generation.started),
     }
+
+
+def _interpreter() -> str:
+    return f"{platform.python_implementation()} {platform.python_version()}"
 
 
 def _limits(generation: Process) -> dict[str, Value]:

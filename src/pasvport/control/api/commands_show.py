@@ -6,9 +6,8 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 
-import pasvport
 from pasvport.control.api.commands import Command, Refusal, Request, answering, find_backend, find_proxy
-from pasvport.control.information import info
+from pasvport.control.information import info, version
 from pasvport.control.server_lines import connection_lines, state_lines
 from pasvport.control.statistics import ANY, Selection, stat_rows
 from pasvport.exposition import server_state, stat
@@ -111,7 +110,7 @@ def _show_backend(request: Request) -> str:
 
 
 def _show_version(_request: Request) -> str:
-    return f"{pasvport.__version__}\n"
+    return f"{version()}\n"
 
 
 def _show_schema(_request: Request) -> str:

@@ -47,6 +47,8 @@ echo "show stat" | socat - /run/pasvport/admin.sock
 
 ## Where HAProxy's answers differ
 
+- `Name` of `show info` is HAProxy's, because clients ask for it before they go on; `Version` is that of the HAProxy
+  whose interface this is, followed by pasvport's own.
 - Messages of HAProxy 2.6 that lack the line feed at their end have it.
 - `help` leaves out what the level does not allow. The commands next to an unknown one are chosen by another measure.
 - A range of ports is one listener in `show stat`. Bytes count when a session ends, or with `option contstats` every
