@@ -1,4 +1,6 @@
-"""Child process: one pyftpdlib server, told by a JSON object in argv[1] what to be."""
+"""Child process: one pyftpdlib server, told by a JSON object in argv[1] what to be.
+
+`without` are commands it shall not know."""
 
 from __future__ import annotations
 
@@ -38,6 +40,9 @@ def main() -> None:
         "passive_ports": range(low, high + 1) if low else None,
         "use_gmt_times": True,
     }
+    if "without" in wish:
+        known = BASES[wish["security"]].proto_cmds
+        settings["proto_cmds"] = {verb: known[verb] for verb in known if verb not in wish["without"]}
     if wish["security"] != "PLAIN":
         settings |= {"certfile": wish["certificate"]}
     handler = type("Farmhand", (BASES[wish["security"]],), settings)
