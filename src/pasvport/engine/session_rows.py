@@ -62,8 +62,8 @@ def _seen(sight: Sight, session: Session) -> SessionSight:
         phase=session.phase.name.lower(),
         client_descriptor=session.client,
         server_descriptor=session.server,
-        upload=tuple(_flow(session, session.upload, now)),
-        download=tuple(_flow(session, session.download, now)),
+        upload=tuple(_flow(session, session.upload, session.bytes_in, now)),
+        download=tuple(_flow(session, session.download, session.bytes_out, now)),
         expires=_left(session.due, now),
         phase_expires=_left(session.deadline, now) if waits else None,
         retries=session.failures,
@@ -83,25 +83,21 @@ def _left(moment: float, now: float) -> float | None:
     return None if moment == NEVER else max(0.0, moment - now)
 
 
-def _flow(session: Session, pump: Pump | None, now: float) -> FlowSight:
+def _flow(session: Session, pump: Pump | None, total: int, now: float) -> FlowSight:
     if pump is None:
-        return FlowSight(0)
-    from_client = pump is session.upload
-    source, sink = (
-        (session.client_seen, session.server_seen) if from_client else (session.server_seen, session.client_seen)
-    )
-    client_limit, server_limit = session.limits()
-    read_limit, write_limit = (client_limit, server_limit) if from_client else (server_limit, client_limit)
+        return FlowSight(total)
+    limits, seen = session.limits(), (session.client_seen, session.server_seen)
+    source, sink = (0, 1) if pump is session.upload else (1, 0)
     clogged = pump.state is CLOGGED
     return FlowSight(
-        pump.taken,
+        total,
         pump.ended,
         pump.shut,
         clogged,
         pump.pipe is not None,
         pump.held if isinstance(pump.held, int) else len(pump.held),
-        None if clogged or pump.ended else _left(source + read_limit, now),
-        _left(sink + write_limit, now) if clogged else None,
+        None if clogged or pump.ended else _left(seen[source] + limits[source], now),
+        _left(seen[sink] + limits[sink], now) if clogged else None,
     )
 
 

@@ -51,8 +51,8 @@ def _head(change: Change) -> Text:
     facts = (
         ("sessions", f"{now.number('CurrConns')}/{now.number('Maxconn')}"),
         ("new/s", str(now.number("SessRate"))),
-        ("in/s", scaled(change.total_rate("bin") + change.total_rate("ftp_up"))),
-        ("out/s", scaled(change.total_rate("bout") + change.total_rate("ftp_down"))),
+        ("in/s", scaled(change.total_rate("bin"))),
+        ("out/s", scaled(change.total_rate("bout"))),
         ("idle", f"{now.number('Idle_pct')}%"),
     )
     for name, value in facts:
@@ -113,8 +113,8 @@ def _server_cells(change: Change, row: Mapping[str, str]) -> dict[str, Renderabl
         "sessions": f"{row.get('scur')}{limit}",
         "queue": row.get("qcur", ""),
         "total": scaled(whole(row.get("stot"))),
-        "in/s": scaled(_inward(change, row)),
-        "out/s": scaled(_outward(change, row)),
+        "in/s": scaled(change.server_rate(row, "bin")),
+        "out/s": scaled(change.server_rate(row, "bout")),
         "transfers": row.get("ftp_xfer_cur") or "-",
         "errors": scaled(whole(row.get("econ")) + whole(row.get("eresp"))),
         "check": row.get("check_status", ""),
@@ -122,18 +122,10 @@ def _server_cells(change: Change, row: Mapping[str, str]) -> dict[str, Renderabl
     }
 
 
-def _inward(change: Change, row: Mapping[str, str]) -> float:
-    return change.server_rate(row, "bin") + change.server_rate(row, "ftp_up")
-
-
-def _outward(change: Change, row: Mapping[str, str]) -> float:
-    return change.server_rate(row, "bout") + change.server_rate(row, "ftp_down")
-
-
 _ORDERS: Mapping[str, Callable[[Change], Callable[[Mapping[str, str]], float | str]]] = {
     "configuration": lambda change: lambda row: 0.0,
     "sessions": lambda change: lambda row: -whole(row.get("scur")),
-    "traffic": lambda change: lambda row: -_inward(change, row) - _outward(change, row),
+    "traffic": lambda change: lambda row: -change.server_rate(row, "bin") - change.server_rate(row, "bout"),
     "name": lambda change: lambda row: f"{row.get('pxname')}/{row.get('svname')}",
 }
 

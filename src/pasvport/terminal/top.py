@@ -9,6 +9,7 @@ import sys
 import termios
 import time
 import tty
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -25,6 +26,10 @@ _DESCRIPTION = """\
 Watch a running pasvport (or HAProxy): servers, running transfers with their rate, sessions, the pool of data ports.
 Keys: q quits, s sorts the servers by another column."""
 _LEAST_INTERVAL = 0.1
+_LOOKS = 4
+"""Looks over which rates are taken: one interval alone shows the bursts of the network."""
+_SESSIONS = 200
+"""Sessions read where there is no FTP."""
 _LINES_ASIDE = 14
 """Lines of the screen that headings and the servers need at least."""
 _FEWEST_ROWS = 3
@@ -64,8 +69,7 @@ class Watch:
         self._interval = interval
         self._sort = sort
         self._console = Console()
-        self._before: Look | None = None
-        self._now: Look | None = None
+        self._looks: deque[Look] = deque(maxlen=_LOOKS)
 
     def close(self) -> None:
         """Hang up."""
@@ -97,16 +101,15 @@ class Watch:
             self._look()
         except ApiError as error:
             screen.update(Text(f"{error}\n\ntrying again; q quits", style="bold red"), refresh=True)
-            self._before = self._now = None
+            self._looks.clear()
             return self._wait_for_balancer(keyboard)
         return True
 
     def _look(self) -> None:
-        self._before, self._now = self._now, look(self._conversation.ask, time.monotonic(), sessions=200)
+        self._looks.append(look(self._conversation.ask, time.monotonic(), sessions=_SESSIONS))
 
     def _change(self) -> Change:
-        assert self._now is not None
-        return Change(self._before, self._now)
+        return Change(self._looks[0] if len(self._looks) > 1 else None, self._looks[-1])
 
     def _view(self) -> View:
         height = self._console.height - _LINES_ASIDE - len(self._change().now.servers())
