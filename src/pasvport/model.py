@@ -576,6 +576,8 @@ class StatsSocket:
     expose_listeners: bool = False
     maxconn: int = 0
     permissions: UnixPermissions = field(default_factory=UnixPermissions)
+    severity_output: str = "none"
+    """How remarks begin with their severity: `none`, `number` or `string`, until a client says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,3 +246,8 @@ def limited(serve, upstream, order):
 
 def test_fewer_connections_at_a_time(serve, upstream):
     limited(serve, upstream, "set maxconn global 1")
+
+
+def test_a_socket_may_show_how_grave_remarks_are(serve, tmp_path):
+    serve(f"stats socket {tmp_path}/graded level admin severity-output number")
+    assert ask(tmp_path / "graded", "get weight be/zz") == "[3]: No such server.\n\n"

@@ -30,7 +30,6 @@ DIFFERENCES: dict[str, str] = {
     "global-maxconn-suffix": _NUMBER,
     "global-strict-limits-default": "`default` before a keyword is documented but broken in 2.6, it always fails there",
     "global-set-dumpable": _KERNEL,
-    "global-stats-socket": "the runtime API comes with a later issue; until then it is an error",
     # --- bind
     "bind-nice": _KERNEL,
     "bind-maxconn-text": _NUMBER,

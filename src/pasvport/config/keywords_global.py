@@ -268,8 +268,8 @@ _PROCESS: tuple[Keyword[GlobalDraft], ...] = (
 )
 
 _NAMES: tuple[Keyword[GlobalDraft], ...] = (
-    _row("node", "<name>", "Name of this node in the statistics, which come in a later issue.", _node),
-    _row("description", "<text>", "Shown in the statistics, which come in a later issue.", _description, most=None),
+    _row("node", "<name>", "Name of this node in the statistics.", _node),
+    _row("description", "<text>", "Shown in the statistics.", _description, most=None),
     _row(
         "localpeer",
         "<name>",

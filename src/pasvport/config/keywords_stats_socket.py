@@ -13,6 +13,7 @@ from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import GlobalDraft
 from pasvport.config.keywords import Keyword, Place, Table, not_supported
 from pasvport.config.keywords_bind import BIND
+from pasvport.config.scalars import lenient_int
 from pasvport.errors import AddressError
 from pasvport.model import StatsLevel, StatsSocket, UnixPermissions
 
@@ -29,6 +30,7 @@ class SocketDraft:
     mode: int | None = None
     uid: int | None = None
     gid: int | None = None
+    severity_output: str = "none"
 
 
 Reader = Callable[[Cursor, SocketDraft], None]
@@ -49,7 +51,15 @@ def read_socket(cursor: Cursor, draft: GlobalDraft) -> None:
     permissions = UnixPermissions(options.mode, options.uid, options.gid)
     before = cast("tuple[StatsSocket, ...]", draft.values.get("stats_sockets", ()))
     draft.values["stats_sockets"] = before + tuple(
-        StatsSocket(cursor.origin, endpoint, options.level, options.expose_listeners, options.maxconn, permissions)
+        StatsSocket(
+            cursor.origin,
+            endpoint,
+            options.level,
+            options.expose_listeners,
+            options.maxconn,
+            permissions,
+            options.severity_output,
+        )
         for endpoint, _ in addresses
     )
 
@@ -77,7 +87,7 @@ def read_timeout(cursor: Cursor, draft: GlobalDraft) -> None:
 def read_maxconn(cursor: Cursor, draft: GlobalDraft) -> None:
     """`stats maxconn NUMBER`. Raises LineError."""
     word = cursor.argument("'stats maxconn' in global section expects a numeric value.")
-    value = integer(cursor, word)
+    value = lenient_int(word.text)
     if value <= 0:
         raise LineError("'stats maxconn' in global section expects a positive value.", word)
     draft.values["stats_maxconn"] = value
@@ -129,6 +139,13 @@ def _group(cursor: Cursor, options: SocketDraft) -> None:
         raise LineError(f"'group' : unknown group name '{word}'", word)
 
 
+def _severity(cursor: Cursor, options: SocketDraft) -> None:
+    word = cursor.argument("'severity-output' : missing severity format, it takes 'none', 'number' or 'string'")
+    if word.text not in ("none", "number", "string"):
+        raise LineError("'severity-output' takes 'none', 'number' or 'string'", word)
+    options.severity_output = word.text
+
+
 def _number(field: str) -> Reader:
     def read(cursor: Cursor, options: SocketDraft) -> None:
         word = cursor.argument(f"'{field}' : missing value")
@@ -150,6 +167,7 @@ SOCKET: Table[SocketDraft] = Table(
         _option("uid", "<number>", "Owner of a UNIX socket, by number.", _number("uid")),
         _option("gid", "<number>", "Group of a UNIX socket, by number.", _number("gid")),
         _option("expose-fd", "listeners", "Give the listening sockets to a successor that asks (`-x`).", _expose),
+        _option("severity-output", "none|number|string", "Severity in front of remarks.", _severity, "none"),
         _option("maxconn", "<number>", "Clients of this socket at a time.", _maxconn, "that of `stats maxconn`"),
     )
 )
@@ -171,7 +189,7 @@ STATS_ROWS: tuple[Keyword[GlobalDraft], ...] = (
         Place.GLOBAL,
         "P0",
         "10s",
-        most=1,
+        most=None,
     ),
     Keyword(
         "stats maxconn",
@@ -181,6 +199,6 @@ STATS_ROWS: tuple[Keyword[GlobalDraft], ...] = (
         Place.GLOBAL,
         "P0",
         "10",
-        most=1,
+        most=None,
     ),
 )

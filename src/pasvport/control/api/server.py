@@ -16,7 +16,7 @@ from functools import partial
 
 from pasvport import sockets
 from pasvport.address import PortRange
-from pasvport.control.api.commands import ERROR, INFO, Balancer, Client, Command, Refusal, Request
+from pasvport.control.api.commands import ERROR, INFO, Balancer, Client, Command, Refusal, Request, Severity
 from pasvport.control.api.finding import find, suggestions
 from pasvport.control.api.lines import Lines, Order, TooLong
 from pasvport.control.api.table import COMMANDS
@@ -126,7 +126,9 @@ class RuntimeApi:
         async with held:
             with connection:
                 connection.setblocking(False)
-                client = Client(door.told, door.told.level, self._settings.stats_timeout / 1000, connection=connection)
+                patience = self._settings.stats_timeout / 1000
+                client = Client(door.told, door.told.level, patience, connection=connection)
+                client.severity = Severity(door.told.severity_output)
                 with contextlib.suppress(OSError, TimeoutError, TooLong):
                     await Conversation(self._balancer, client, connection).run()
 
