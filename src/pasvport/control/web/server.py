@@ -142,11 +142,11 @@ class WebServer:
     async def _look_around(self) -> None:
         sampled = -STEP
         while True:
-            for key, door in list(self._doors.items()):
+            for door in self._doors.values():
                 door.look()
-                if not door.is_served:
-                    self._refused += door.refused
-                    await self._doors.pop(key).close()
+            if not all(door.is_served for door in self._doors.values()):
+                # Given up to a successor, or replaced by a reload that is not told of yet.
+                await self._reconcile()
             if self._doors:
                 try:
                     sampled = self._look(sampled)
