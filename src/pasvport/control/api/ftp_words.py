@@ -105,6 +105,8 @@ LISTINGS = {
 }
 
 _NUMBERS = ("identity", "session")
+_KEYS = {"identity": "id"}
+"""Fields whose key in JSON is another word."""
 
 
 def piece(listing: Listing, row: tuple[object, ...], mark: int, *, is_json: bool, is_first: bool) -> str:
@@ -144,7 +146,12 @@ def _word(field: str, value: object) -> str:
 def as_json(listing: Listing, row: tuple[object, ...]) -> str:
     """A row as a JSON object. Ages are seconds, `started` seconds since the epoch; bytes are read as UTF-8."""
     named = listing.row._make(row)
-    return json.dumps({column.field: _json(column.field, getattr(named, column.field)) for column in listing.columns})
+    return json.dumps(
+        {
+            _KEYS.get(column.field, column.field): _json(column.field, getattr(named, column.field))
+            for column in listing.columns
+        }
+    )
 
 
 def _json(field: str, value: object) -> object:
