@@ -23,6 +23,7 @@ def page(request: pytest.FixtureRequest) -> Iterator[Page]:
         kinds_for(asked.security),
         asked.security,
         extra_global=asked.settings,
+        extra_defaults=asked.defaults,
         mode=asked.mode,
         passive=asked.passive,
     ) as running:
@@ -62,7 +63,7 @@ class Transfers:
     """The same for every protection, and for either mode: `mode ftp` is the one word of the page that is changed."""
 
     security: Security
-    settings = ""
+    settings = defaults = ""
     mode = "tcp"
     passive = Passive.AGREED
     clients = tuple(CLIENTS)
@@ -122,3 +123,19 @@ class TestSessionReuse(Transfers):
 
 class TestImplicit(Transfers):
     security = Security.IMPLICIT
+
+
+class TestFtpExplicit(Transfers):
+    """Sessions that go blind at AUTH TLS, and then live as in `mode tcp`."""
+
+    security = Security.EXPLICIT
+    mode = "ftp"
+    defaults = "    option ftp-auth-tls pass"
+    settings = "    nbthread 2"
+    clients = ("curl",)
+
+
+class TestFtpSessionReuse(TestFtpExplicit):
+    security = Security.REUSE
+    settings = "    nbthread 1"
+    clients = ("ftplib",)
