@@ -190,9 +190,8 @@ _NO_IDLE = dict.fromkeys(("srv_icur", "idle_conn_cur", "safe_conn_cur"), 0)
 
 
 def _server(served: Served, proxy: Proxy, number: int, view: ServerView, selection: Selection) -> Values:
-    server, figures = proxy.servers[number], served.figures
-    block = served.tally.layout.server[proxy.index, number]
-    counters = {name: figures.server(proxy.index, number, name) for name in block.names}
+    server, block = proxy.servers[number], served.tally.layout.server[proxy.index, number]
+    counters = served.tally.values(block)
     values = _identity(proxy, Kind.SERVER, server.name, server.id) | _NO_HTTP_BACKEND | _NO_IDLE
     values |= _behind(served.tally, block, counters, proxy)
     values["used_conn_cur"], values["need_conn_est"] = counters["scur"], counters["smax"]
@@ -307,8 +306,8 @@ _NO_HTTP_WHOLE = dict.fromkeys(
 
 
 def _backend(served: Served, proxy: Proxy, selection: Selection) -> Values:
-    figures, block = served.figures, served.tally.layout.backend[proxy.index]
-    counters = {name: figures.backend(proxy, name) for name in block.names}
+    block = served.tally.layout.backend[proxy.index]
+    counters = served.tally.values(block)
     view = served.roster.backend_view(proxy.index)
     values = _identity(proxy, Kind.BACKEND, "BACKEND") | _NO_HTTP_BACKEND | _NO_HTTP_WHOLE
     values |= _behind(served.tally, block, counters, proxy)

@@ -42,6 +42,17 @@ class Tally:
         """Largest value of a maximum, or of a moment, over all workers."""
         return max(self._cells[block.slot(name) :: self.layout.width])
 
+    def values(self, block: Block) -> dict[str, int]:
+        """Every counter of a block by its name: the sum, or the largest of a maximum. For those who want many."""
+        width, end = self.layout.width, block.base + len(block.names)
+        columns = [
+            self._cells[start + block.base : start + end].tolist() for start in range(0, len(self._cells), width)
+        ]
+        found = {}
+        for name, slot, cells in zip(block.names, range(block.base, end), zip(*columns, strict=True), strict=True):
+            found[name] = max(cells) if is_largest(name) else sum(cells) - self._base.get(slot, 0)
+        return found
+
     def average(self, block: Block, name: str) -> int:
         """Milliseconds on average over the last sessions of every worker, rounded up as HAProxy rounds them."""
         sessions = sum(min(count, TIME_SAMPLES) for count in self._cells[block.slot("stot") :: self.layout.width])

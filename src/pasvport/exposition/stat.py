@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -59,9 +60,13 @@ def _csv_cell(field: Field, row: Row) -> str:
     value = row.values.get(field.name)
     if value is None:
         return ""
-    text = str(field.fit(value))
+    if not isinstance(value, str):
+        return str(field.fit(value))
     # RFC 4180: only what would be misread is quoted.
-    return quoted(text) if any(c in ',"\r\n' for c in text) else text
+    return quoted(value) if _MISREAD.search(value) else value
+
+
+_MISREAD = re.compile(r'[,"\r\n]')
 
 
 def typed(rows: Iterable[Row], *, desc: bool = False) -> Iterator[str]:

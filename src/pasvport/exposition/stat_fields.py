@@ -22,7 +22,7 @@ _STATIC = (
     ("eresp", "MCP", "u64", "Invalid or broken responses"),
     ("wretr", "MCP", "u64", "Connections to servers that were tried again"),
     ("wredis", "MCP", "u64", "Sessions sent to another server than the first choice"),
-    ("status", "SGP", "str", "OPEN, PAUSED, STOP, WAITING, FULL; UP or DOWN; a server's state with its count of checks"),
+    ("status", "SGP", "str", "OPEN, PAUSED, STOP, WAITING, FULL; UP, DOWN; a server's state with its count of checks"),
     ("weight", "MaP", "u32", "Weight in force; of a backend: the sum of its usable servers"),
     ("act", "SGP", "u32", "Is an active server; of a backend: how many are usable"),
     ("bck", "SGP", "u32", "Is a backup server; of a backend: how many are usable"),
