@@ -128,6 +128,18 @@ class TransferSight(NamedTuple):
     port: int
 
 
+class LoginFailureSight(NamedTuple):
+    """A login that failed lately. `user` is the name that was given, `when` seconds since the epoch."""
+
+    when: float
+    worker: int
+    client: str
+    user: bytes
+    frontend: str
+    backend: str
+    server: str
+
+
 class LeaseSight(NamedTuple):
     """One data port in use. `network` is whose connection it waits for; `connected`: it came."""
 

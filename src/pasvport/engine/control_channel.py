@@ -52,7 +52,7 @@ from pasvport.ftp.events import (
     Timer,
 )
 from pasvport.record import Culprit, Direction, SessionRecord, Stage
-from pasvport.sight import FtpSessionSight, session_id
+from pasvport.sight import FtpSessionSight, LoginFailureSight, session_id
 
 _FAREWELL = 5.0
 """Seconds that a client may take to read our last words."""
@@ -193,9 +193,21 @@ class ControlChannel(Transfers):
             self.plant.cells[cells.ftp_login_fail] += 1
         service.failures.count(self.host, now)
         service.count_in_tables(self, self.backend)
+        self.plant.login_failures.append(self._failed_login(now))
         if service.failures.exceeded(self.host, now):
             self.plant.cells[service.cells.ftp_refused] += 1
             self.tell(LoginLimitExceeded())
+
+    def _failed_login(self, now: float) -> LoginFailureSight:
+        return LoginFailureSight(
+            now + self.plant.epoch_offset,
+            self.plant.counters.worker,
+            self.host,
+            self.dialogue.record.user,
+            self.doorway.frontend.proxy.name,
+            self.backend.proxy.name if self.backend is not None else "",
+            self.pick.model.name if self.pick is not None else "",
+        )
 
     def _note_login(self, action: NoteLogin) -> None:
         for cells in self.owners_of_events():

@@ -14,6 +14,7 @@ from pasvport.engine.counters import Counters, ProcessCells
 from pasvport.engine.loop import Loop
 from pasvport.engine.pipes import Pipes
 from pasvport.model import Config
+from pasvport.sight import LoginFailureSight
 from pasvport.wire import Message, Notice
 
 RETRY_DESCRIPTORS = 0.1
@@ -22,6 +23,8 @@ RETRY_DESCRIPTORS = 0.1
 
 _EPISODE = 10.0
 """Seconds without exhaustion after which the next is a new episode, worth a new warning."""
+_RECENT = 50
+"""Failed logins that a worker remembers, for whoever asks."""
 
 
 class Starved(Protocol):
@@ -49,6 +52,7 @@ class Plant:
         self.splicing: Pipes | None = None if config.settings.nosplice else self.pipes
         self.epoch_offset = time.time() - loop.clock()
         """Added to a monotonic moment it gives seconds since the epoch; set right once a second (`tell_time`)."""
+        self.login_failures: deque[LoginFailureSight] = deque(maxlen=_RECENT)
         self.bucket: int | None = None
         self._hungry: deque[Starved] = deque()
         self._exhausted_at = -_EPISODE

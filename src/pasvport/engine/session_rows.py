@@ -173,6 +173,12 @@ def _ftp_leases(sight: Sight) -> Rows:
             yield tuple(lease)
 
 
+def _ftp_login_failures(sight: Sight) -> Rows:
+    """Logins that failed lately (LoginFailureSight), a few dozen at most."""
+    for failure in list(sight.plant.login_failures):
+        yield tuple(failure)
+
+
 # --- the loop -----------------------------------------------------------------------------------------------------
 
 
@@ -211,5 +217,6 @@ QUESTIONS: Mapping[str, Callable[..., Rows]] = {
     "ftp sessions": _ftp_sessions,
     "ftp transfers": _ftp_transfers,
     "ftp leases": _ftp_leases,
+    "ftp login failures": _ftp_login_failures,
     "activity": _activity,
 }

@@ -15,10 +15,11 @@ from pasvport.control.web.served import Serving
 from pasvport.control.web.watch import Watch
 from pasvport.exposition.stat import Kind, Row
 from pasvport.model import Mode, Stats
-from pasvport.sight import FtpSessionSight, TransferSight
+from pasvport.sight import FtpSessionSight, LoginFailureSight, TransferSight
 
 MOST_ROWS = 200
 """Sessions, and transfers, that a page is given; it is told how many there are."""
+MOST_FAILURES = 50
 _PATIENCE = 1.0
 """Seconds that a worker may be silent before the page goes without it."""
 _FRESH = 1.0
@@ -68,6 +69,7 @@ class Now(NamedTuple):
 
     transfers: tuple[TransferSight, ...] = ()
     sessions: tuple[FtpSessionSight, ...] = ()
+    failures: tuple[LoginFailureSight, ...] = ()
     cut: tuple[bool, bool] = (False, False)
 
 
@@ -84,17 +86,22 @@ class Moment:
         if now - self._taken < _FRESH:
             return self._now
         self._taken = now
-        if any(proxy.mode is Mode.FTP and not proxy.disabled for proxy in generation.config.proxies):
-            transfers, more = await _some(generation, "ftp transfers")
-            sessions, others = await _some(generation, "ftp sessions")
-            self._now = Now(
-                tuple(TransferSight(*row) for row in transfers),  # type: ignore[arg-type]
-                tuple(FtpSessionSight(*row) for row in sessions),  # type: ignore[arg-type]
-                (more, others),
-            )
-        else:
-            self._now = Now()
+        speaks_ftp = any(proxy.mode is Mode.FTP and not proxy.disabled for proxy in generation.config.proxies)
+        self._now = await _ask(generation) if speaks_ftp else Now()
         return self._now
+
+
+async def _ask(generation: Serving) -> Now:
+    transfers, more = await _some(generation, "ftp transfers")
+    sessions, others = await _some(generation, "ftp sessions")
+    failures, _ = await _some(generation, "ftp login failures")
+    latest = sorted((LoginFailureSight(*row) for row in failures), reverse=True)  # type: ignore[arg-type]
+    return Now(
+        tuple(TransferSight(*row) for row in transfers),  # type: ignore[arg-type]
+        tuple(FtpSessionSight(*row) for row in sessions),  # type: ignore[arg-type]
+        tuple(latest[:MOST_FAILURES]),
+        (more, others),
+    )
 
 
 async def _some(generation: Serving, question: str) -> tuple[list[tuple[object, ...]], bool]:
@@ -118,6 +125,7 @@ def snapshot(
         "backends": _backends(rows, watch),
         "transfers": [_transfer(each) for each in now.transfers if _is_seen(each.frontend, each.backend, stats)],
         "ftp_sessions": [_session(each) for each in now.sessions if _is_seen(each.frontend, each.backend, stats)],
+        "login_failures": [_failure(each) for each in now.failures if _is_seen(each.frontend, each.backend, stats)],
         "cut": {"transfers": now.cut[0], "ftp_sessions": now.cut[1]},
         "events": _events(watch, stats),
         # Sums over all proxies would tell of those outside the scope.
@@ -229,6 +237,17 @@ def _transfer(each: TransferSight) -> dict[str, object]:
         "client_mode": each.client_mode,
         "server_mode": each.server_mode,
         "port": each.port,
+    }
+
+
+def _failure(each: LoginFailureSight) -> dict[str, object]:
+    return {
+        "when": round(each.when, 2),
+        "user": _text(each.user),
+        "client": each.client,
+        "frontend": each.frontend,
+        "backend": each.backend,
+        "server": each.server,
     }
 
 

@@ -95,7 +95,7 @@ const few = () => (matchMedia("(max-width: 780px)").matches ? 6 : 25);
 // Rows to show of a section: all once somebody asked for all, or filters.
 function shortened(name, rows) {
   const button = $(`${name}-all`);
-  const most = few();
+  const most = name === "logins" ? 6 : few();
   button.hidden = rows.length <= most || needle !== "";
   button.textContent = whole.has(name) ? "Show fewer" : `Show all ${rows.length}`;
   button.setAttribute("aria-expanded", String(whole.has(name)));
@@ -357,6 +357,23 @@ function showSessions(sessions, cut) {
   $("sessions").classList.toggle("is-empty", !rows.length);
 }
 
+function showFailures(failures) {
+  const rows = failures.map((each) => ({
+    key: `${each.when} ${each.client} ${each.user}`,
+    words: [each.user, each.client, each.frontend, each.backend, each.server].join(" "),
+    cells: [
+      ["User", "", each.user || "-"],
+      ["Client", "", each.client],
+      ["When", "", clock(each.when)],
+      ["Frontend", "", each.frontend],
+      ["Server", "", each.server ? `${each.backend}/${each.server}` : "none"],
+    ],
+  }));
+  table(document.querySelector("#logins tbody"), shortened("logins", rows));
+  $("logins-count").textContent = rows.length || "";
+  $("logins").classList.toggle("is-empty", !rows.length);
+}
+
 // --- events -----------------------------------------------------------------------------------------------------
 
 const clock = (when) => new Date(when * 1000).toLocaleTimeString("en-GB");
@@ -579,10 +596,11 @@ function show(shown) {
   showServers(shown.backends);
   showFrontends(shown.frontends);
   showEvents(shown.events);
-  for (const name of ["transfers", "sessions"]) $(name).hidden = !shown.about.ftp;
+  for (const name of ["transfers", "sessions", "logins"]) $(name).hidden = !shown.about.ftp;
   if (shown.about.ftp) {
     showTransfers(shown.transfers, shown.about.now, shown.cut.transfers);
     showSessions(shown.ftp_sessions, shown.cut.ftp_sessions);
+    showFailures(shown.login_failures);
   }
   applyFilter();
 }
@@ -613,7 +631,7 @@ function begin() {
     needle = event.target.value.trim().toLowerCase();
     if (last) show(last);
   });
-  for (const name of ["transfers", "sessions"]) {
+  for (const name of ["transfers", "sessions", "logins"]) {
     $(`${name}-all`).addEventListener("click", () => {
       if (!whole.delete(name)) whole.add(name);
       if (last) show(last);
