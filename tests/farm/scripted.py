@@ -164,6 +164,7 @@ class Scripted:
 
     def _serve(self, control: socket.socket) -> None:
         self.sessions += 1
+        control.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         talk = Conversation(self, control)
         with control, contextlib.suppress(OSError):
             if self.greeting is not None:
