@@ -830,6 +830,20 @@ def test_features_are_those_of_both() -> None:
     )
 
 
+def test_denied_commands_are_no_features() -> None:
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent FEAT
+        < SendToServer FEAT
+        > ServerSent 211-Extensions: /  MDTM /  SIZE / 211 End
+        < LearnFeatures MDTM,SIZE
+        < SendToClient 211-Features: /  EPSV /  SIZE / 211 End
+    """,
+        Settings(denied=frozenset({"MDTM", "PASV"})),
+    )
+
+
 def test_too_many_bad_commands_end_the_session() -> None:
     play(
         CONNECTED

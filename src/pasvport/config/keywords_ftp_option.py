@@ -118,7 +118,7 @@ FTP_OPTION_ROWS: tuple[Keyword[ProxyDraft], ...] = (
     _row(
         "ftp-auth-tls",
         "pass|refuse",
-        "`mode ftp`: what AUTH gets: 502, or passed on; the session then goes on as in `mode tcp`, for what follows "
+        "`mode ftp`: what AUTH gets: 534, or passed on; the session then goes on as in `mode tcp`, for what follows "
         "cannot be read.",
         "refuse",
         most=1,

@@ -31,6 +31,7 @@ def rendered_features(settings: Settings, of_server: dict[bytes, bytes]) -> byte
     names -= _TLS if settings.auth is AuthTls.REFUSE or settings.deferred else set()
     names -= set() if settings.active else {b"EPRT"}
     names |= {b"EPRT"} if settings.active else set()
+    names -= {verb.encode("ascii") for verb in settings.denied}
     lines = tuple(_line(name, of_server) for name in sorted(names))
     return rendered_list(211, "Features:", lines, "End")
 
