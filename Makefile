@@ -55,6 +55,7 @@ bench: install ## beside HAProxy and nginx, as ratios; FULL=1 for everything, ON
 docs: install ## write the generated reference pages again
 	$(BIN)/python -m pasvport.config.reference docs/configuration.md
 	$(BIN)/python -m pasvport.ftp.diagram docs/ftp-dialogue.md
+	$(BIN)/python -m pasvport.control.web.reference docs/statistics.md
 	$(BIN)/python -m pasvport.health.ftp_steps docs/ftp-check.md
 	$(BIN)/python -m pasvport.command_line > docs/command-line.md
 	$(BIN)/python -m pasvport.control.api.page docs/runtime-api.md

@@ -162,7 +162,12 @@ OTHERS: tuple[tuple[str, str, str, str], ...] = (
     ("pasvport_ftp_backend_bytes_total", COUNTER, "proxy, direction", "Bytes of FTP transfers"),
     ("pasvport_ftp_server_bytes_total", COUNTER, "proxy, server, direction", "Bytes of FTP transfers"),
     ("pasvport_ftp_pool_ports", GAUGE, "proxy", "Ports in the pools of data ports"),
-    ("pasvport_ftp_pool_ports_in_use", GAUGE, "proxy", "Ports of the pools that are leased now"),
+    (
+        "pasvport_ftp_pool_ports_in_use",
+        GAUGE,
+        "proxy",
+        "Ports of the pools that are leased now, and wait for their client",
+    ),
     ("pasvport_workers", GAUGE, "", "Worker processes there should be"),
     ("pasvport_workers_alive", GAUGE, "", "Worker processes that serve"),
     ("pasvport_generations_draining", GAUGE, "", "Configurations replaced by a reload that still have sessions"),

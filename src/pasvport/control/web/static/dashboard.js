@@ -451,7 +451,7 @@ function showTiles(shown) {
     tile("logins", "Logins", count(sum(entrances, "logins")), `${count(wrong)} failed`);
     const pool = sum(entrances, "pool");
     const used = sum(entrances, "leases");
-    if (pool) tile("pool", "Data ports in use", `${count(used)} / ${count(pool)}`, "", used >= pool ? "bad" : "", used / pool);
+    if (pool) tile("pool", "Data ports leased", `${count(used)} / ${count(pool)}`, "", used >= pool ? "bad" : "", used / pool);
   }
   const workers = `${about.workers_alive} / ${about.workers}`;
   tile("workers", "Workers", workers, `${about.idle} % idle, ${bytes(about.memory)}`, about.workers_alive < about.workers ? "bad" : "");
