@@ -20,7 +20,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: install ## three FTP servers behind the page's configuration, driven and checked
-	@$(BIN)/pasvport demo --once
+	@$(BIN)/pasvport demo
 
 test: install ## everything: set-up of real servers and clients, linters, types, the whole suite
 	@.ci/system tests

@@ -282,7 +282,7 @@ _TALKS = (("ctl", "[command]"), ("top", "[--once]"))
 
 def usage(program: str) -> str:
     """What `-h` shows."""
-    lines = [f"Usage : {program} [-f <cfgfile|cfgdir>]* [flags] [-- <cfgfile>*]", f"        {program} demo [--once]"]
+    lines = [f"Usage : {program} [-f <cfgfile|cfgdir>]* [flags] [-- <cfgfile>*]", f"        {program} demo [--keep]"]
     lines += [f"        {program} {command} {{-s <socket> | -f <cfgfile>}} {words}" for command, words in _TALKS]
     lines += [f"        {program} doctor -f <cfgfile> [--user <name> --password-env <name>] [--json]"]
     lines += [f"        {f'{flag.name} {flag.arguments}':24} {_first_sentence(flag.doc)}" for flag in FLAGS]

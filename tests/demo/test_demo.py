@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from farm.waiting import until
-from pasvport.demo.site import configuration
+from pasvport.demo.callers import Member, ask
+from pasvport.demo.pages import Windows, changes, configuration, one_word_changed, with_windows, without_stickiness
 from pasvport.demo.visits import Visit, client_addresses
 
 
@@ -45,23 +48,32 @@ class Demo:
 
 @pytest.mark.slow
 def test_once(tmp_path: Path) -> None:
-    demo = Demo(tmp_path, "--once", "--clients", "9")
+    demo = Demo(tmp_path, "--clients", "9")
     assert demo.end() == 0, demo.said()
     assert "NO" not in demo.said()
     assert "returned server takes new clients" in demo.said()
+    assert "one address, spread over every server" in demo.said()
     assert max(map(len, demo.said().splitlines())) <= 80
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_stays_until_told_to_end(tmp_path: Path, which: signal.Signals) -> None:
-    demo = Demo(tmp_path, "--clients", "2", "--servers", "2")
+    demo = Demo(tmp_path, "--keep", "--clients", "2", "--servers", "2")
     demo.until_said("Ctrl-C ends it.")
+    path = re.search(r"-s (\S+admin\.sock)", demo.said())
+    page = re.search(r"(http://\S+/)\n", demo.said())
+    assert path
+    assert page
+    # Whoever opens the dashboard now must have something to see.
+    until(lambda: "film.bin" in ask(path[1], "show ftp transfers"), "a transfer of the trickle", 30)
+    with urllib.request.urlopen(page[1], timeout=20) as answer:
+        assert b"ftp-server1" in answer.read()
     demo.process.send_signal(which)
     assert demo.end() == 0, demo.said()
 
 
-@pytest.mark.parametrize("moment", ["configuration moved", "Who landed where"])
+@pytest.mark.parametrize("moment", ["configuration moved", "Who landed where", "An office behind one address"])
 def test_interrupted_on_the_way(tmp_path: Path, moment: str) -> None:
     demo = Demo(tmp_path, "--clients", "2", "--servers", "2")
     demo.until_said(moment)
@@ -111,3 +123,41 @@ backend ftp_servers
     stick on src
     server ftp-server1 192.168.1.10 check port 21"""
     assert page in text
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        Member("alice", "a", ()),
+        Member("alice", "a", ("a", "b", "a")),
+        Member("alice", "a", ("a", "a"), error="425"),
+    ],
+)
+def test_one_foreign_file_is_enough(member: Member) -> None:
+    assert not member.held
+
+
+def test_one_word_and_its_log_lines_change() -> None:
+    page = configuration("192.168.0.100", 21, [("ftp-server1", "192.168.1.10")], "127.0.0.1:514")
+    assert list(changes(page, one_word_changed(page))) == [
+        "-    mode tcp",
+        "-    option tcplog",
+        "+    mode ftp",
+        "+    option ftplog",
+        "-    mode tcp",
+        "+    mode ftp",
+    ]
+    assert "stick" not in without_stickiness(page)
+
+
+@pytest.mark.parametrize("ipv6", [0, 51320])
+def test_the_second_act_has_windows(tmp_path: Path, ipv6: int) -> None:
+    servers = [("ftp-server1", "192.168.1.10")]
+    page = one_word_changed(configuration("192.168.0.100", 21, servers, "127.0.0.1:514"))
+    text = with_windows(page, Windows("/run/admin.sock", "127.0.0.1:8404", ipv6), servers, 21)
+    settings = tmp_path / "act.cfg"
+    settings.write_text(text)
+    words = [sys.executable, "-m", "pasvport", "-c", "-f", str(settings)]
+    checked = subprocess.run(words, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    assert ("[::1]" in text) is bool(ipv6)

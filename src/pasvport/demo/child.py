@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -65,6 +66,10 @@ class Child:
     def said(self, limit: int = 2000) -> str:
         """The end of its output."""
         return self._log.read_text(errors="replace")[-limit:].strip()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal. What it says of its state afterwards is waited for with `until_ready`."""
+        self._process.send_signal(number)
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL when that was not enough."""

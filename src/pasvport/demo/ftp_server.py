@@ -8,15 +8,19 @@ import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pasvport.demo.child import Child
 
 WHOAMI = "whoami.txt"
+FILM = "film.bin"
+"""A file too large for all the buffers on its way: while it is read slowly, its transfer goes on."""
+FILM_SIZE = 48 << 20
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a server is to be. `advertise` is the address its 227 replies name: the balancer's."""
+    """What a server is to be. `advertise` is the address its 227 replies name; `low` 0 means any passive port."""
 
     name: str
     host: str
@@ -25,7 +29,7 @@ class Wish:
     low: int
     high: int
     home: str
-    user: str
+    users: tuple[str, ...]
     password: str
 
 
@@ -36,9 +40,9 @@ class FtpServer:
         self.wish = wish
         self._log = log
         self._child: Child | None = None
-        home = Path(wish.home)
-        home.mkdir(parents=True)
-        (home / WHOAMI).write_text(wish.name)
+        self.home = Path(wish.home)
+        self.home.mkdir(parents=True)
+        (self.home / WHOAMI).write_text(wish.name)
 
     @property
     def name(self) -> str:
@@ -63,13 +67,11 @@ def serve(wish: Wish) -> None:
     from pyftpdlib.servers import FTPServer
 
     authorizer = DummyAuthorizer()
-    authorizer.add_user(wish.user, wish.password, wish.home, perm="elradfmwMT")
-    settings = {
-        "authorizer": authorizer,
-        "banner": wish.name,
-        "masquerade_address": wish.advertise,
-        "passive_ports": range(wish.low, wish.high + 1),
-    }
+    for user in wish.users:
+        authorizer.add_user(user, wish.password, wish.home, perm="elradfmwMT")
+    settings: dict[str, Any] = {"authorizer": authorizer, "banner": wish.name, "masquerade_address": wish.advertise}
+    if wish.low:
+        settings["passive_ports"] = range(wish.low, wish.high + 1)
     server = FTPServer((wish.host, wish.port), type("DemoHandler", (FTPHandler,), settings))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as owner:
         owner.sendto(b"READY=1", "\0" + os.environ["NOTIFY_SOCKET"][1:])

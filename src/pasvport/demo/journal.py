@@ -26,6 +26,11 @@ class Journal:
 
     def until(self, part: str) -> str:
         """Read on to the next line that contains `part`; the words from there. Raises SilenceError after 30 s."""
+        line = self.line(part)
+        return line[line.index(part) :]
+
+    def line(self, part: str) -> str:
+        """The next line that contains `part`, as it came, less its frame. Raises SilenceError after 30 s."""
         deadline = time.monotonic() + _PATIENCE
         while (left := deadline - time.monotonic()) > 0:
             self._socket.settimeout(left)
@@ -34,7 +39,7 @@ class Journal:
             except TimeoutError:
                 break
             if part in line:
-                return line[line.index(part) :]
+                return line.split("]: ", 1)[-1]
         raise SilenceError(f"the balancer did not say {part!r} within {_PATIENCE:.0f} s")
 
     def forget(self) -> None:

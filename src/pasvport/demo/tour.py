@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import random
 import signal
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.syntax import Syntax
+from rich.markup import escape
 
 from pasvport.demo import tables
+from pasvport.demo.act_page import PageAct
+from pasvport.demo.act_word import WordAct
 from pasvport.demo.child import ChildError
 from pasvport.demo.journal import SilenceError
-from pasvport.demo.site import Site
-from pasvport.demo.visits import Visit, client_addresses, visit_all
+from pasvport.demo.site import FtpSite, Site
+from pasvport.demo.stage import Stage
+from pasvport.demo.trickle import Trickle
 from pasvport.errors import ResourceError
-
-SESSIONS_EACH = 2
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,12 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        with Site(wanted.servers) as site:
-            held = Tour(site, console, wanted.clients).walk()
-            if not wanted.once:
-                _stay(site, console)
+        held = _play(wanted, Stage(console))
     except (ChildError, SilenceError, ResourceError) as error:
-        console.print(f"[bold red]The demonstration could not go on:[/] {error}", markup=True)
+        console.print(f"[bold red]The demonstration could not go on:[/] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
         console.print("\nInterrupted; everything is stopped and removed.")
@@ -45,11 +42,28 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _play(wanted: argparse.Namespace, stage: Stage) -> bool:
+    stage.raise_curtain("Act 1", "HAProxy's page, unchanged: mode tcp")
+    with Site(wanted.servers) as site:
+        PageAct(site, stage, wanted.clients).play()
+    stage.raise_curtain("Act 2", "One word changed: mode ftp")
+    with FtpSite(wanted.servers) as farm:
+        WordAct(farm, stage, wanted.clients).play()
+        held = stage.verdict()
+        if wanted.keep:
+            _stay(farm, stage.console)
+    return held
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="pasvport demo", description="Three FTP servers behind HAProxy's passive-FTP page, on loopback."
+        prog="pasvport demo",
+        description="FTP servers behind HAProxy's passive-FTP page, in mode tcp and in mode ftp; all on loopback. The "
+        "exit status tells whether every promise held.",
     )
-    parser.add_argument("--once", action="store_true", help="end after the tour; the status tells whether all held")
+    parser.add_argument(
+        "--keep", action="store_true", help="then keep the farm of mode ftp, with some traffic, until Ctrl-C"
+    )
     parser.add_argument("--servers", type=_between(2, 20), default=3, metavar="N", help="FTP servers, 2-20 (3)")
     parser.add_argument("--clients", type=_between(1, 2000), default=24, metavar="N", help="client addresses (24)")
     return parser.parse_args(list(arguments))
@@ -67,88 +81,15 @@ class _between:  # noqa: N801 - reads as a word where it is used
         return int(text)
 
 
-class Tour:
-    """The story, told while it happens."""
-
-    def __init__(self, site: Site, console: Console, clients: int) -> None:
-        self._site = site
-        self._console = console
-        self._clients = client_addresses(clients)
-        self._names = [server.name for server in site.servers]
-        self._chance = random.Random(21)
-        self._facts: list[tuple[str, bool]] = []
-
-    def walk(self) -> bool:
-        """All of it. True when every promise held."""
-        self._show_configuration()
-        before = self._many_clients()
-        self._a_server_stops(before)
-        self._it_returns()
-        self._console.print(tables.verdicts(self._facts))
-        return all(fact for _, fact in self._facts)
-
-    def _say(self, text: str) -> None:
-        self._console.print(f"\n[bold magenta]>[/] {text}")
-
-    def _promise(self, text: str, fact: bool) -> None:
-        self._facts.append((text, fact))
-
-    def _sessions(self, sources: Sequence[str]) -> list[Visit]:
-        return visit_all(self._site.door, sources, self._chance)
-
-    def _show_configuration(self) -> None:
-        self._say(f"{len(self._names)} FTP servers, and the page's configuration moved to loopback:")
-        self._console.print(Syntax(self._site.text.strip(), "ini", theme="ansi_dark", background_color="default"))
-
-    def _many_clients(self) -> list[Visit]:
-        count = len(self._clients)
-        self._say(f"{count} client addresses, {SESSIONS_EACH} sessions each: log in, upload, LIST, download, compare.")
-        visits: list[Visit] = []
-        for _ in range(SESSIONS_EACH):
-            # In the same order leastconn would deal the same cards again, and hide a lost table.
-            visits += self._sessions(self._chance.sample(self._clients, count))
-        self._console.print(tables.by_client("Some of the sessions", visits))
-        self._console.print(tables.by_server("Who landed where", self._names, visits))
-        homes = {(each.source, each.control) for each in visits}
-        self._promise("every session worked, every byte came back", all(each.held for each in visits))
-        self._promise("control and data connections reached one server", all(v.control == v.data for v in visits))
-        self._promise("each client returned to its own server", len(homes) == count)
-        if count >= 8 * len(self._names):
-            # Each worker deals its own clients out; of a few, all may meet in one place.
-            self._promise("every server was used", {each.control for each in visits} == set(self._names))
-        return visits[:count]
-
-    def _a_server_stops(self, before: list[Visit]) -> None:
-        leaver = self._site.servers[-1]
-        self._say(f"{leaver.name} is stopped. pasvport's checks notice:")
-        self._site.journal.forget()
-        leaver.stop()
-        self._console.print(f"  [yellow]{self._site.journal.until(f'Server ftp_servers/{leaver.name} is DOWN')}[/]")
-        after = self._sessions([each.source for each in before])
-        self._console.print(tables.moves("The same clients again", before, after))
-        home = {each.source: each.control for each in before}
-        stayed = all(each.control == home[each.source] for each in after if home[each.source] != leaver.name)
-        self._promise("clients of the stopped server were served elsewhere", all(each.held for each in after))
-        self._promise("clients of the other servers noticed nothing", stayed)
-        self._promise("nobody reached the stopped server", all(each.control != leaver.name for each in after))
-
-    def _it_returns(self) -> None:
-        returner = self._site.servers[-1]
-        self._say(f"{returner.name} returns:")
-        returner.start()
-        self._console.print(f"  [green]{self._site.journal.until(f'Server ftp_servers/{returner.name} is UP')}[/]")
-        newcomers = client_addresses(4 * len(self._names), offset=len(self._clients))
-        visits = self._sessions(newcomers)
-        self._console.print(tables.by_server("New clients", self._names, visits))
-        back = any(each.control == returner.name for each in visits)
-        self._promise("the returned server takes new clients", back and all(each.held for each in visits))
-
-
-def _stay(site: Site, console: Console) -> None:
-    door = site.door
-    console.print(f"\nStill running. Try:  curl ftp://{door.user}:{door.password}@{door.host}:{door.port}/whoami.txt")
-    console.print("and with  --interface 127.50.9.9  as another client. Ctrl-C ends it.", soft_wrap=True)
+def _stay(farm: FtpSite, console: Console) -> None:
+    door = farm.door
+    console.print("\n[bold magenta]>[/] The farm stays, with a trickle of transfers. Look at it:")
+    console.print(tables.windows(farm.windows))
+    console.print("Be a client yourself, from another address with --interface 127.50.9.9:")
+    console.print(f"  curl ftp://{door.user}:{door.password}@{door.host}:{door.port}/whoami.txt", soft_wrap=True)
+    console.print("Ctrl-C ends it.")
     try:
-        signal.pause()
+        with Trickle(door):
+            signal.pause()
     except KeyboardInterrupt:
         console.print("\nStopped; nothing is left behind.")

@@ -45,7 +45,7 @@ class Visit:
         return not self.error and self.control == self.data and self.listed and self.intact
 
 
-class _Session(ftplib.FTP):
+class Session(ftplib.FTP):
     # ftplib distrusts the address of a 227 by default. Here the address is part of what is shown.
     trust_server_pasv_ipv4_address = True
 
@@ -53,7 +53,7 @@ class _Session(ftplib.FTP):
 def visit(door: Door, source: str, content: bytes) -> Visit:
     """One session from `source`; a failure is told in `error`, never raised."""
     try:
-        with _Session(timeout=PATIENCE) as session:
+        with Session(timeout=PATIENCE) as session:
             session.connect(door.host, door.port, source_address=(source, 0))
             banner = session.getwelcome()
             session.login(door.user, door.password)
