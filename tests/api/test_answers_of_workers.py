@@ -20,7 +20,7 @@ from pasvport.model import KeyType, Origin, StickTable, StoredType
 from pasvport.sight import FtpSessionSight, LeaseSight, TableSight, TransferSight
 from pasvport.stick.show import Row
 from pasvport.wire import Answered
-from process_rig import DEFAULTS, Running, Upstream, free_ports, is_cut, session, source_for
+from process_rig import DEFAULTS, Running, Upstream, free_ports, is_cut, session, source_for, talk
 
 
 def text(folder, port, upstream, table):
@@ -140,6 +140,27 @@ def test_an_asker_that_goes_away_leaves_nothing_behind(tmp_path, upstream):
         client.sendall(b"still here")
         assert server.recv(10) == b"still here"
         assert api("show sess").count("fe=fe") == 1
+
+
+def test_sessions_that_finish_after_a_reload_are_listed_and_killed(tmp_path, upstream):
+    port = free_ports(1)[0]
+    with (
+        Running(tmp_path, text(tmp_path, port, upstream.port, ""), "-W") as running,
+        session(port, upstream) as (old, _),
+    ):
+        api = Api(tmp_path, running)
+        name = api("show sess").partition(":")[0]
+        before = set(running.workers())
+        running.signal(signal.SIGUSR2)
+        until(lambda: set(running.workers()) - before, "new workers")
+        with session(port, upstream) as (new, server):
+            until(lambda: api("show sess").count("fe=fe") == 2, "both sessions to be listed")
+            assert name in api("show sess")
+            assert api(f"show sess {name}").startswith(name)
+            assert api(f"shutdown session {name}") == "\n"
+            assert is_cut(old)
+            until(lambda: name not in api("show sess"), "the former session to be gone")
+            talk(new, server)
 
 
 # --- a table larger than one part, with workers played by the test -----------------------------------------------

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from pasvport.control.api import ftp_words
 from pasvport.control.api.activity_words import activity_lines
-from pasvport.control.api.commands import Command, Refusal, Request, find_server
+from pasvport.control.api.commands import Command, Refusal, Request, find_backend, find_server
 from pasvport.control.api.session_words import brief, ftp_lines, full
 from pasvport.control.generation import Generation
-from pasvport.control.questions import Inquiry
+from pasvport.control.questions import Gathered, Inquiry
 from pasvport.model import Config, Mode, StatsLevel
 from pasvport.sight import ActivitySight, FtpSessionSight, SessionSight, TransferSight
 
@@ -55,6 +55,11 @@ def remarks(missing: Sequence[int], errors: Sequence[str]) -> Iterator[str]:
         yield f"# {error}\n"
 
 
+def _lacking(request: Request, generation: Generation, answer: Inquiry | Gathered) -> Iterator[str]:
+    """The same of one generation's answer. Workers of a former one leave when they are done: that is no lack."""
+    return remarks(answer.missing if generation is request.generation else (), answer.errors)
+
+
 # --- show sess ----------------------------------------------------------------------------------------------------
 
 
@@ -76,7 +81,7 @@ async def _briefly(request: Request) -> AsyncIterator[str]:
         async with generation.questions.ask("sessions") as inquiry:
             async for session in _seen(inquiry, _mark(generation)):
                 yield f"{brief(session)}\n"
-        for line in remarks(inquiry.missing, inquiry.errors):
+        for line in _lacking(request, generation, inquiry):
             yield line
 
 
@@ -85,7 +90,7 @@ async def _everything(request: Request) -> AsyncIterator[str]:
         async with generation.questions.ask("sessions detailed") as inquiry:
             async for session in _seen(inquiry, _mark(generation)):
                 yield _full_text(session, generation.config)
-        for line in remarks(inquiry.missing, inquiry.errors):
+        for line in _lacking(request, generation, inquiry):
             yield line
 
 
@@ -143,33 +148,34 @@ async def shut_down(request: Request) -> AsyncIterator[str]:
 async def shut_down_of_server(request: Request) -> AsyncIterator[str]:
     """`shutdown sessions server BACKEND/SERVER`."""
     proxy, number = find_server(request, request.argument(0))
-    wanted = proxy.name, proxy.servers[number].name
-    for generation in _generations(request):
-        place = _place(generation.config, *wanted)
-        if place is not None:
-            answer = await generation.questions.gather("kill of server", *place)
-            for line in remarks(answer.missing, answer.errors):
-                yield line
+    async for line in _kill(request, proxy.name, proxy.servers[number].name):
+        yield line
 
 
 async def shut_down_of_backend(request: Request) -> AsyncIterator[str]:
     """`shutdown sessions backend NAME`, ours."""
-    known = {proxy.name for proxy in request.generation.config.proxies if proxy.is_backend and not proxy.disabled}
-    if request.argument(0) not in known:
-        raise Refusal("No such backend.")
+    proxy = find_backend(request, request.argument(0), "No such backend.")
+    async for line in _kill(request, proxy.name, ""):
+        yield line
+
+
+async def _kill(request: Request, backend: str, server: str) -> AsyncIterator[str]:
+    """End the sessions of a server ("": of all) of a backend, in every generation that has it."""
     for generation in _generations(request):
-        for proxy in generation.config.proxies:
-            if proxy.is_backend and proxy.name == request.argument(0):
-                answer = await generation.questions.gather("kill of server", proxy.index, -1)
-                for line in remarks(answer.missing, answer.errors):
-                    yield line
+        place = _place(generation.config, backend, server)
+        if place is None:
+            continue
+        answer = await generation.questions.gather("kill of server", *place)
+        for line in _lacking(request, generation, answer):
+            yield line
 
 
 def _place(config: Config, backend: str, server: str) -> tuple[int, int] | None:
-    """(proxy index, server index) by their names, which outlive a reload."""
+    """(proxy index, server index, -1 for all) by names, which outlive a reload."""
     for proxy in config.proxies:
         if proxy.is_backend and proxy.name == backend:
-            return next(((proxy.index, n) for n, each in enumerate(proxy.servers) if each.name == server), None)
+            numbers = {"": -1} | {each.name: number for number, each in enumerate(proxy.servers)}
+            return (proxy.index, numbers[server]) if server in numbers else None
     return None
 
 
@@ -216,7 +222,7 @@ async def _ftp_rows(
         async with generation.questions.ask(listing.question) as inquiry:
             async for _, row in inquiry:
                 yield _mark(generation), row
-        lacking += remarks(inquiry.missing, inquiry.errors)
+        lacking += _lacking(request, generation, inquiry)
 
 
 def _pools(generation: Generation) -> Iterator[ftp_words.PoolSight]:
