@@ -82,11 +82,11 @@ def start(folder, echo):
 def pair(tmp_path_factory, echo):
     """For questions that change nothing."""
     with start(tmp_path_factory.mktemp("pair"), echo) as both:
-        for side in both:
+        for side in settled(both):
             for _ in range(6):
                 assert exchange(side.ports["front"]) == b"hello\n"
             assert exchange(side.ports["listen"], b"x" * 1000) == b"x" * 1000
-        yield settled(both)
+        yield both
 
 
 @pytest.fixture(scope="module")

@@ -7,18 +7,18 @@ sections 5.2 (track, on-marked-down, slowstart, observe) and 9.3 (`set server`) 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from pasvport.control import statement
+from pasvport.control.set_words import is_static, leading_number, parse_weight
 from pasvport.control.standing import BackendView, ServerView, Standing, view
 from pasvport.control.statement import NOTICE
 from pasvport.control.transition import Backend, Transitions
 from pasvport.health.agent import AgentReply, AgentReport
 from pasvport.health.machine import Health, agent_interval, check_interval, punish
 from pasvport.health.result import CheckResult, Outcome, Status, reason
-from pasvport.model import Algorithm, Balance, Config, HashMethod, OnError, Proxy, Server
+from pasvport.model import Config, OnError, Proxy, Server
 from pasvport.record import Admin, Operation, ServerState
 from pasvport.wire import ObservedErrors, ServerChanged
 
@@ -299,10 +299,10 @@ class Roster:
     def set_weight(self, proxy: int, server: int, text: str) -> str:
         """`set weight`: `N` (0..256) or `N%` of the configured weight. HAProxy's complaint, or "" when done."""
         standing = self._standings[proxy, server]
-        weight, complaint = _parse_weight(text, standing.server.weight)
+        weight, complaint = parse_weight(text, standing.server.weight)
         if complaint:
             return complaint
-        if weight and weight != standing.server.weight and _is_static(standing.proxy.balance):
+        if weight and weight != standing.server.weight and is_static(standing.proxy.balance):
             return "Backend is using a static LB algorithm and only accepts weights '0%' and '100%'."
         if weight != standing.weight:
             self._transitions.reweigh(standing, weight)
@@ -311,7 +311,7 @@ class Roster:
     def set_maxconn(self, proxy: int, server: int, text: str) -> str:
         """`set maxconn server`. HAProxy's complaint, or "" when done."""
         standing = self._standings[proxy, server]
-        value, rest = _leading_number(text)
+        value, rest = leading_number(text)
         if not text:
             return "Require <maxconn>."
         if value is None:
@@ -371,31 +371,3 @@ def _inherit_at_start(standing: Standing) -> None:
         if standing.in_maintenance:
             tracker.close(Admin.INHERITED_MAINT)
         _inherit_at_start(tracker)
-
-
-def _leading_number(text: str) -> tuple[int | None, str]:
-    """strtol: the number a text begins with (None if it does not), and what follows."""
-    found = re.match(r"\s*([+-]?[0-9]+)", text, re.ASCII)
-    return (int(found[1]), text[found.end() :]) if found else (None, text)
-
-
-def _parse_weight(text: str, configured: int) -> tuple[int, str]:
-    if not text:
-        return 0, "Require <weight> or <weight%>."
-    value, rest = _leading_number(text)
-    if value is None:
-        return 0, "Empty weight string empty or preceded by garbage"
-    if rest == "%":
-        relative = min(256, configured * min(value, 25600) // 100)
-        return (relative, "") if value >= 0 else (0, "Relative weight must be positive.")
-    if not 0 <= value <= 256:
-        return 0, "Absolute weight can only be between 0 and 256 inclusive."
-    return (value, "") if not rest else (0, "Trailing garbage in weight string")
-
-
-def _is_static(balance: Balance) -> bool:
-    """Whether weights are frozen into a map: HAProxy refuses to change them then."""
-    if balance.algorithm is Algorithm.STATIC_RR:
-        return True
-    hashed = balance.algorithm in (Algorithm.SOURCE, Algorithm.HASH)
-    return hashed and balance.hash_method is HashMethod.MAP_BASED

@@ -18,12 +18,13 @@ from pasvport.control.doors import Doors
 from pasvport.control.rates import Rates
 from pasvport.control.report import Figures
 from pasvport.control.roster import Roster
+from pasvport.control.set_words import is_static
 from pasvport.control.standing import CheckView, ServerView
 from pasvport.control.tally import Tally
 from pasvport.exposition.fields import Value
 from pasvport.exposition.stat import Kind, Row
 from pasvport.health.result import Status
-from pasvport.model import Algorithm, Balance, Bind, Config, HashMethod, Mode, PortMap, Proxy, Server, ServerPort
+from pasvport.model import Bind, Config, Mode, PortMap, Proxy, Server, ServerPort
 from pasvport.record import FTP_COUNTERS, Admin, Block, Operation, ServerState
 
 Values = dict[str, Value]
@@ -240,14 +241,6 @@ def _weight(proxy: Proxy, server: Server, view: ServerView) -> Values:
 def scale_of(proxy: Proxy) -> Scale:
     """How the backend's algorithm turns user weights into its own."""
     return static_scale(proxy.servers) if is_static(proxy.balance) else DYNAMIC
-
-
-def is_static(balance: Balance) -> bool:
-    """Whether the weights of this algorithm are frozen into a map."""
-    if balance.algorithm is Algorithm.STATIC_RR:
-        return True
-    hashed = balance.algorithm in (Algorithm.SOURCE, Algorithm.HASH)
-    return hashed and balance.hash_method is HashMethod.MAP_BASED
 
 
 def _server_address(server: Server) -> str:
