@@ -84,6 +84,9 @@ def _servers(config: Config, table: str) -> list[tuple[tuple[str, str], int]]:
 
 
 def _is_bound(config: Config, name: str) -> bool:
+    """Whether each key turns up in one worker only."""
+    if config.settings.noreuseport:
+        return False
     rules = [rule for proxy in config.proxies for rule in proxy.stick_rules if rule.table == name]
     tables = [proxy.stick_table for proxy in config.proxies if proxy.stick_table is not None]
     return all(is_source_bound(rule.expression, table) for rule in rules for table in tables if table.name == name)

@@ -81,11 +81,13 @@ def _is_v6only(family: int, bind: Bind) -> bool:
 class Held:
     """Listening sockets by their place, in the order in which they began to listen; `take` gives each once.
 
-    `options` tells for a socket's descriptor how it was set up, where that is known. `ranges` is the program in force.
+    `options` tells for a socket's descriptor how it was set up, where that is known. `anchors` are the descriptors of
+    those whose queues may hold connections to other ports than their own. `ranges` is the program in force.
     """
 
     sockets: dict[Place, list[list[socket.socket]]] = field(default_factory=dict)
     options: Mapping[int, object] = field(default_factory=dict)
+    anchors: frozenset[int] = frozenset()
     ranges: PortRanges | None = None
 
     def take(self, place: Place | None) -> list[socket.socket]:

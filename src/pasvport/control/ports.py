@@ -116,8 +116,16 @@ class Ports:
             raise
         options = sockets.options_of(bind, proxy, settings)
         is_same = bool(members) and all(held.options.get(member.fileno()) == options for member in members)
-        place = opening.proxy.index, opening.number, opening.told_port
-        group = Group(*place, [*members, *fresh], is_web=opening.is_web, workers=workers, options=options)
+        told = 0 if any(member.fileno() in held.anchors for member in members) else opening.told_port
+        group = Group(
+            opening.proxy.index,
+            opening.number,
+            told,
+            [*members, *fresh],
+            is_web=opening.is_web,
+            workers=workers,
+            options=options,
+        )
         group.interface = bind.interface or ""
         self.groups.append(group)
         self._pending.append(_Pending(opening, group, fresh, is_same))
@@ -218,12 +226,14 @@ class Ports:
         """All that listens here, for another configuration to take over: see `cede`."""
         held = Held(ranges=self._ranges)
         options: dict[int, object] = {}
+        anchors: set[int] = set()
         for group in self.groups:
             place = places.actual(group.members[0], group.interface)
             if place is not None:
                 held.add(place, list(group.members))
                 options.update((member.fileno(), group.options) for member in group.members)
-        held.options = options
+                anchors.update(member.fileno() for member in group.members if not group.port)
+        held.options, held.anchors = options, frozenset(anchors)
         return held
 
     def cede(self, successor: Ports) -> tuple[int, ...]:

@@ -109,6 +109,8 @@ class Worker:
             if proxy.stick_table is not None:
                 rules = [rule for other in config.proxies for rule in other.stick_rules if rule.table == proxy.name]
                 shared = is_shared(proxy.stick_table, [rule.expression for rule in rules], self.start.workers)
+                # Without groups of sockets nothing brings a client to one worker.
+                shared |= config.settings.noreuseport and self.start.workers > 1
                 tables[proxy.name] = LiveTable(StickTable(proxy.stick_table), shared)
         return tables
 
