@@ -10,8 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pasvport import slots, sockets
 from pasvport.control import report, statement
@@ -22,6 +21,7 @@ from pasvport.control.doors import Doors
 from pasvport.control.features import Features
 from pasvport.control.idleness import Idleness
 from pasvport.control.journal import Journal
+from pasvport.control.manner import Manner, Successor
 from pasvport.control.openings import capability
 from pasvport.control.ports import Ports
 from pasvport.control.prober import Prober
@@ -29,7 +29,7 @@ from pasvport.control.questions import Questions
 from pasvport.control.rates import Rates
 from pasvport.control.roster import Roster
 from pasvport.control.tally import Tally
-from pasvport.control.workers import WORKER_MODULE, Worker, describe
+from pasvport.control.workers import Worker, describe
 from pasvport.errors import ResourceError
 from pasvport.model import Config, Proxy
 from pasvport.wire import (
@@ -56,24 +56,6 @@ _LOOKOUT = 0.25
 _FAREWELL_AFTER_HARD_STOP = 1.0
 _HANDSHAKES = 0.2
 """Seconds between steering clients away from a socket and closing it."""
-
-
-class Successor(Protocol):
-    """What a former generation needs of the one that took over."""
-
-    @property
-    def ports(self) -> Ports: ...
-
-    def learn(self, worker: Worker, message: EntryLearnt) -> None:
-        """A session of the former generation learnt a stick entry, in that worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How generations are run, whatever their configuration says."""
-
-    master_worker: bool = False
-    worker_module: str = WORKER_MODULE
 
 
 class Generation:

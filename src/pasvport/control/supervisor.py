@@ -16,7 +16,8 @@ from pasvport.config.diagnostics import Diagnostics, Severity, message
 from pasvport.control import host, report
 from pasvport.control.background import in_thread
 from pasvport.control.console import Console
-from pasvport.control.generation import Generation, Manner, cancel
+from pasvport.control.generation import Generation, cancel
+from pasvport.control.manner import Manner
 from pasvport.control.ports import Ports
 from pasvport.control.succession import Legacy, hand_over
 from pasvport.control.workers import WORKER_MODULE

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from socket import socket as Connection
+from socket import socket as Connection  # noqa: N812 (a name that says what it is here)
 from typing import Protocol
 
 from pasvport.control.generation import Generation

@@ -1,0 +1,28 @@
+"""How generations are run, and what a former one needs of the one that took over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pasvport.control.ports import Ports
+from pasvport.control.workers import WORKER_MODULE, Worker
+from pasvport.wire import EntryLearnt
+
+
+class Successor(Protocol):
+    """What a former generation needs of the one that took over."""
+
+    @property
+    def ports(self) -> Ports: ...
+
+    def learn(self, worker: Worker, message: EntryLearnt) -> None:
+        """A session of the former generation learnt a stick entry, in that worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How generations are run, whatever their configuration says."""
+
+    master_worker: bool = False
+    worker_module: str = WORKER_MODULE
