@@ -10,6 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from functools import lru_cache
 
 from pasvport.errors import AddressError
 
@@ -69,6 +70,7 @@ class Endpoint:
         return Endpoint(self.family, self.host, port, self.prefer)
 
 
+@lru_cache(maxsize=4096)
 @lru_cache(maxsize=4096)
 def family_of(host: str) -> Family:
     """IPV4 or IPV6 for a literal, NAME for anything else."""

@@ -38,8 +38,6 @@ from pasvport.ftp.actions import (
     LeaveServer,
     NoteLogin,
     RecordTransfer,
-    SendToClient,
-    SendToServer,
     StartTransfer,
 )
 from pasvport.ftp.events import (
@@ -101,7 +99,7 @@ class ControlChannel(Transfers):
         self._tell_all()
 
     def carry_out(self, action: Action) -> None:
-        """Do what the dialogue wants."""
+        """Do what the dialogue wants, beyond speaking."""
         _CARRY_OUT[type(action)](self, action)
 
     def kill(self, culprit: Culprit) -> None:
@@ -359,8 +357,6 @@ _KILLERS = {
 }
 
 _CARRY_OUT: dict[type[Action], Callable[[ControlChannel, Any], None]] = {
-    SendToClient: lambda session, action: session.say_to_client(action.data),
-    SendToServer: lambda session, action: session.say_to_server(action.data, action.urgent),
     ChooseServer: ControlChannel._choose_server,
     LeaveServer: ControlChannel._leave_server,
     LeaseDataPort: ControlChannel.lease_port,

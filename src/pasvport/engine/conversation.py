@@ -20,7 +20,7 @@ from pasvport.engine.loop import EDGE, READABLE
 from pasvport.engine.seeker import CONNECTING, ESTABLISHED, OVER, QUEUED, RETRYING
 from pasvport.engine.session import Session
 from pasvport.engine.timers import NEVER
-from pasvport.ftp.actions import Action
+from pasvport.ftp.actions import Action, SendToClient, SendToServer
 from pasvport.ftp.dialogue import Dialogue
 from pasvport.ftp.events import (
     ClientLeft,
@@ -44,7 +44,12 @@ _DRAIN_IDLE = 2.0
 _DRAIN_PATIENCE = 30.0
 """Seconds after which a drained session that is never idle ends at its next moment without a transfer."""
 _SEARCHING = (QUEUED, CONNECTING, RETRYING)
-_NO_TIMERS: frozenset[Timer] = frozenset()
+_NO_TIMERS: Final[frozenset[Timer]] = frozenset()
+_CLIENT: Final = Timer.CLIENT
+_SERVER: Final = Timer.SERVER
+_TRANSFER: Final = Timer.TRANSFER
+_read = os.read
+_write = os.write
 
 
 class Conversation(Session):
@@ -88,6 +93,7 @@ class Conversation(Session):
         """The client has said its last word."""
         self.timers: frozenset[Timer] = _NO_TIMERS
         self.since: dict[Timer, float] = {}
+        """When each of them began, and some that are over."""
         self.farewell: tuple[Culprit, Stage] | None = None
         """How the session ends once the client has read our last words."""
         self.drain_asked: tuple[float, str, Culprit] | None = None
@@ -108,7 +114,13 @@ class Conversation(Session):
         try:
             while events:
                 for action in self.dialogue.receive(events.popleft()):
-                    self.carry_out(action)
+                    # Most are one of these two; the others are looked up by their kind.
+                    if isinstance(action, SendToClient):
+                        self.say_to_client(action.data)
+                    elif isinstance(action, SendToServer):
+                        self.say_to_server(action.data, action.urgent)
+                    else:
+                        self.carry_out(action)
         finally:
             self._is_telling = False
         if self.phase is not OVER and not self.blind:
@@ -136,7 +148,7 @@ class Conversation(Session):
                 self._read_server(_MORE_BEHIND)
 
     def carry_out(self, action: Action) -> None:
-        """Do what the dialogue wants."""
+        """Do what the dialogue wants, beyond speaking."""
         raise NotImplementedError
 
     # --- draining -------------------------------------------------------------------------------------------------
@@ -211,7 +223,7 @@ class Conversation(Session):
                 self.client_held = True
                 return
             try:
-                data = os.read(self.client, _CHUNK)
+                data = _read(self.client, _CHUNK)
             except BlockingIOError:
                 return
             except OSError:
@@ -233,7 +245,7 @@ class Conversation(Session):
                 self.server_held = True
                 return
             try:
-                data = os.read(self.server, _CHUNK)
+                data = _read(self.server, _CHUNK)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -259,10 +271,12 @@ class Conversation(Session):
     def say_to_client(self, data: bytes) -> None:
         """Whole lines, now or when there is room."""
         if not self.to_client:
-            data = data[self._write(self.client, data) :]
-        if data:
-            self.to_client += data
-            self._watch_client_room()
+            count = self._write(self.client, data)
+            if count == len(data):
+                return
+            data = data[count:]
+        self.to_client += data
+        self._watch_client_room()
 
     def _watch_client_room(self) -> None:
         if not self.watches_room:
@@ -273,16 +287,17 @@ class Conversation(Session):
         """Whole lines, now or when there is room; `urgent` is the offset of the byte that is urgent data, or -1."""
         if self.server < 0:
             return
-        if urgent >= 0 and not self.to_server:
-            data = data[self._write_urgent(data, urgent) :]
-        elif not self.to_server:
-            data = data[self._write(self.server, data) :]
+        if not self.to_server:
+            count = self._write(self.server, data) if urgent < 0 else self._write_urgent(data, urgent)
+            if count == len(data):
+                return
+            data = data[count:]
         self.to_server += data
 
     def _write(self, descriptor: int, data: bytes | bytearray) -> int:
         """How much the kernel took. A broken connection takes everything: reading will tell of it."""
         try:
-            return os.write(descriptor, data)
+            return _write(descriptor, data)
         except BlockingIOError:
             return 0
         except OSError:
@@ -318,24 +333,23 @@ class Conversation(Session):
     # --- time -----------------------------------------------------------------------------------------------------
 
     def _change_timers(self, timers: frozenset[Timer]) -> None:
-        now, since = self.plant.loop.now, self.since
-        for timer in self.timers - timers:
-            del since[timer]
-        for timer in timers - self.timers:
-            since[timer] = now
-        self.timers = timers
-        if timers:
-            self.wake_by(min(self._due(timer) for timer in timers))
+        former, self.timers = self.timers, timers
+        for timer in timers:
+            if timer not in former:
+                self.since[timer] = self.plant.loop.now
+            due = self._due(timer)
+            if due < self.due:
+                self.wake_by(due)
 
     def _due(self, timer: Timer) -> float:
         began = self.since[timer]
-        if timer is Timer.CLIENT:
-            began = max(began, self.client_seen)
-        elif timer is Timer.SERVER:
-            began = max(began, self.server_seen)
-        elif timer is Timer.TRANSFER and self.data is not None:
+        if timer is _CLIENT:
+            return max(began, self.client_seen) + self.patience.client
+        if timer is _SERVER:
+            return max(began, self.server_seen) + self.patience.server
+        if timer is _TRANSFER and self.data is not None:
             began = max(began, self.data.moved_at)
-        return began + self.service.limit(timer, self.patience)
+        return began + self.service.limits[timer]
 
     def time_is_up(self, now: float) -> None:
         """Some deadline came due, perhaps one that is over."""
@@ -348,7 +362,7 @@ class Conversation(Session):
             return
         for timer in self.timers:
             if self._due(timer) <= now:
-                whose = self.data.slow_side if timer is Timer.TRANSFER and self.data is not None else None
+                whose = self.data.slow_side if timer is _TRANSFER and self.data is not None else None
                 self.tell(TimedOut(timer, whose))
                 break
         if self.phase is not OVER and self._drain_due() <= now:

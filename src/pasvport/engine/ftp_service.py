@@ -7,7 +7,6 @@ import struct
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Protocol
 
 from pasvport.address import Family, family_of
@@ -74,6 +73,8 @@ class FtpService:
         self._tables = tables
         self._blind: dict[str, list[Blind]] = {}
         self._exhausted_at = -_EPISODE
+        self.limits = _limits(proxy)
+        """Seconds of the deadlines that are not in a `Patience`."""
         self._own = _settings(proxy.ftp, deferred=self._deferred, retries=3)
 
     # --- settings -------------------------------------------------------------------------------------------------
@@ -104,23 +105,6 @@ class FtpService:
             found = patience(self.proxy, backend.proxy if blind else _without_tunnel(backend.proxy))
             self._patience[backend.proxy.index, blind] = found
         return found
-
-    def limit(self, timer: Timer, limits: Patience) -> float:
-        """Seconds."""
-        if timer is Timer.CLIENT:
-            return limits.client
-        if timer is Timer.SERVER:
-            return limits.server
-        return self._limits[timer]
-
-    @cached_property
-    def _limits(self) -> dict[Timer, float]:
-        timeouts = self.proxy.timeouts
-        return {
-            Timer.DATA: (timeouts.ftp_data or _DATA) / 1000,
-            Timer.TRANSFER: (timeouts.ftp_transfer or _TRANSFER) / 1000,
-            Timer.PENALTY: self.proxy.ftp.login_limit_delay / 1000,
-        }
 
     # --- routing --------------------------------------------------------------------------------------------------
 
@@ -251,6 +235,15 @@ def _without_tunnel(backend: Proxy) -> Proxy:
     timeouts = backend.timeouts
     server = timeouts.server if timeouts.server is not None else timeouts.tunnel
     return replace(backend, timeouts=replace(timeouts, tunnel=None, server=server))
+
+
+def _limits(proxy: Proxy) -> dict[Timer, float]:
+    timeouts = proxy.timeouts
+    return {
+        Timer.DATA: (timeouts.ftp_data or _DATA) / 1000,
+        Timer.TRANSFER: (timeouts.ftp_transfer or _TRANSFER) / 1000,
+        Timer.PENALTY: proxy.ftp.login_limit_delay / 1000,
+    }
 
 
 def _settings(ftp: Ftp, *, deferred: bool, retries: int) -> Settings:

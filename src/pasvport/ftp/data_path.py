@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pasvport.ftp.grammar import Command, Reply
+from pasvport.ftp.grammar import NO_COMMAND, Reply
 from pasvport.ftp.passive import Target
 from pasvport.ftp.states import PATH, PathState, Step
 from pasvport.record import Culprit, DataEnding, DataMode, Direction, Stage
@@ -54,7 +54,7 @@ class DataPath:
         self.target: Target | None = None
         self.server_answered = self.unsupported = False
         self.client_connected = self.server_connected = self.dialled_client = False
-        self.command = Command("")
+        self.command = NO_COMMAND
         self.direction = Direction.DOWNLOAD
         self.restart = 0
         self.preliminary: Reply | None = None

@@ -8,7 +8,7 @@ within one. AbortTransfer is answered (DataFinished) before any other event. Aft
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.actions import Action, SendToClient, SendToServer
@@ -58,13 +58,13 @@ class Dialogue(Requests):
 
     def receive(self, event: Event) -> list[Action]:
         """The consequences of one event, in order."""
-        kind = type(event)
-        if (self._phase, kind) not in ALLOWED:
+        take = _TAKEN[self._phase].get(type(event))
+        if take is None:
             return []
         actions: list[Action] = []
         self._actions = actions
         try:
-            _EVENTS[kind](self, event)
+            take(self, event)
             self._proceed()
         except ProtocolError as broken:
             self._broken(broken)
@@ -102,16 +102,18 @@ class Dialogue(Requests):
     @property
     def reads_client(self) -> bool:
         """Whether more of the client's bytes are wanted; False while it has sent too much ahead."""
-        if self._phase in (Phase.PENALTY, Phase.LEAVING, Phase.OVER):
+        if self._phase in _READS_NOTHING:
             return False
         return len(self._held) < self._settings.max_held
 
     @property
     def timers(self) -> frozenset[Timer]:
         """The deadlines that must be running now. A timer that stays in the set goes on, it is not restarted."""
-        if self._phase is Phase.OPEN:
+        if self._phase is not _OPEN:
+            return _PHASE_TIMERS.get(self._phase, _NO_TIMER)
+        if self._path is not None:
             return self._open_timers()
-        return _PHASE_TIMERS.get(self._phase, frozenset())
+        return _SERVER_TIMER if self._is_owed else _CLIENT_TIMER
 
     def _open_timers(self) -> frozenset[Timer]:
         path = self._path
@@ -141,7 +143,7 @@ class Dialogue(Requests):
         if answers:
             self._do(SendToServer(answers))
         # A server that is left in the middle takes the rest of its bytes with it.
-        while self._server is server and self._phase not in (Phase.OVER, Phase.LEAVING, Phase.BLIND):
+        while self._server is server and self._phase not in _HEARS_NO_SERVER:
             line = server.pull()
             if line is None:
                 return
@@ -239,13 +241,17 @@ class Dialogue(Requests):
             self._close()
 
 
-_CLIENT_TIMER = frozenset({Timer.CLIENT})
-_SERVER_TIMER = frozenset({Timer.SERVER})
-_DATA_TIMER = frozenset({Timer.DATA})
-_TRANSFER_TIMER = frozenset({Timer.TRANSFER})
-_CLIENT_AND_DATA = _CLIENT_TIMER | _DATA_TIMER
-_SERVER_AND_DATA = _SERVER_TIMER | _DATA_TIMER
-_PHASE_TIMERS = {
+_OPEN: Final = Phase.OPEN
+_READS_NOTHING: Final = frozenset({Phase.PENALTY, Phase.LEAVING, Phase.OVER})
+_HEARS_NO_SERVER: Final = frozenset({Phase.OVER, Phase.LEAVING, Phase.BLIND})
+_NO_TIMER: Final[frozenset[Timer]] = frozenset()
+_CLIENT_TIMER: Final = frozenset({Timer.CLIENT})
+_SERVER_TIMER: Final = frozenset({Timer.SERVER})
+_DATA_TIMER: Final = frozenset({Timer.DATA})
+_TRANSFER_TIMER: Final = frozenset({Timer.TRANSFER})
+_CLIENT_AND_DATA: Final = _CLIENT_TIMER | _DATA_TIMER
+_SERVER_AND_DATA: Final = _SERVER_TIMER | _DATA_TIMER
+_PHASE_TIMERS: Final = {
     Phase.PENALTY: frozenset({Timer.PENALTY}),
     Phase.LOCAL: _CLIENT_TIMER,
     Phase.WELCOMING: _SERVER_TIMER,
@@ -277,6 +283,9 @@ _EVENTS: dict[type[Event], Callable[[Dialogue, Any], None]] = {
     DrainRequested: Dialogue._drain,
     SessionKilled: Dialogue._killed,
 }
+
+_TAKEN = {phase: {kind: _EVENTS[kind] for source, kind in ALLOWED if source is phase} for phase in Phase}
+"""What is done with an event in each phase: `ALLOWED` and `_EVENTS` in one look."""
 
 _TIMEOUTS: dict[Timer, Callable[[Dialogue, TimedOut], None]] = {
     Timer.CLIENT: Dialogue._client_slow,

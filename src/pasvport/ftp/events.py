@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from pasvport.errors import Side
 from pasvport.record import Culprit, DataEnding, DataMode
@@ -66,18 +67,27 @@ class NoServer:
     culprit: Culprit = Culprit.SERVER_ABORT
 
 
-@dataclass(frozen=True, slots=True)
+# As in `actions`: not frozen, because they are made for every piece of a control connection.
+
+
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class ClientSent:
     """Bytes of the client's control connection, cut anywhere."""
 
-    data: bytes
+    data: Final[bytes]
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class ServerSent:
     """Bytes of the server's control connection, cut anywhere."""
 
-    data: bytes
+    data: Final[bytes]
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 @dataclass(frozen=True, slots=True)

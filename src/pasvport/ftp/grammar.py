@@ -18,6 +18,8 @@ _REPLY = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 PART = 8192
 """Bytes of a multi-line reply after which what has come is passed on as a part."""
 _HIDDEN = b" ***"
+_KNOWN = {name.encode("ascii"): name for name in VERBS} | {name.lower().encode("ascii"): name for name in VERBS}
+_CODES = {b"%d" % code: code for code in range(100, 600)}
 
 
 class Command(NamedTuple):
@@ -33,10 +35,18 @@ class Command(NamedTuple):
     fault: str = ""
 
 
+NO_COMMAND = Command("")
+"""Where none was given yet."""
+
+
 def parse_command(line: Line) -> Command:
     """Any line; never raises: what is no command comes out with a fault."""
     if line.fault:
         return Command("", fault=line.fault)
+    head, _, argument = line.data.partition(b" ")
+    known = _KNOWN.get(head)
+    if known is not None:
+        return Command(known, argument, line.data, line.urgent)
     found = _VERB.fullmatch(line.data)
     if found is None:
         return Command("", fault="not a command")
@@ -115,6 +125,9 @@ class ReplyReader:
             raise ProtocolError(f"{line.fault} in a reply", Side.SERVER)
         data = line.data
         if not self._code:
+            code = _CODES.get(data[:3])
+            if code is not None and data[3:4] == b" ":
+                return Reply(code, (data,))
             return self._first(data)
         self._count(data)
         if data[:3] == self._code and data[3:4] in (b" ", b""):

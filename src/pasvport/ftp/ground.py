@@ -17,7 +17,7 @@ from pasvport.ftp.actions import (
     SendToServer,
 )
 from pasvport.ftp.data_path import DataPath
-from pasvport.ftp.grammar import CRLF, Command, Reply, ReplyReader, rendered
+from pasvport.ftp.grammar import CRLF, NO_COMMAND, Command, Reply, ReplyReader, rendered
 from pasvport.ftp.lines import LineSplitter
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import PHASES, PathState, Phase, Step
@@ -120,7 +120,7 @@ class Ground:
         self._restart = 0
         self._data_type = "A"
         self._no_data = ""
-        self._last = Command("")
+        self._last = NO_COMMAND
 
     # --- speaking -------------------------------------------------------------------------------------------------
 

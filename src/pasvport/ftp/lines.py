@@ -7,7 +7,8 @@ IAC is data and stays doubled, so that the bytes of a file name reach the other 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 IAC = 0xFF
 _DONT, _DO, _WONT, _WILL = 0xFE, 0xFD, 0xFC, 0xFB
@@ -22,12 +23,18 @@ TOO_LONG = "line too long"
 FORBIDDEN = "NUL or CR inside a line"
 
 
-class Line(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Line:
     """One line without its end. `fault` is why it must be refused; `data` is then empty."""
 
-    data: bytes
-    urgent: bool = False
-    fault: str = ""
+    data: Final[bytes]
+    urgent: Final[bool]
+    fault: Final[str]
+
+    def __init__(self, data: bytes, urgent: bool = False, fault: str = "") -> None:
+        self.data = data
+        self.urgent = urgent
+        self.fault = fault
 
 
 class LineSplitter:
@@ -36,11 +43,13 @@ class LineSplitter:
     A line longer than `limit` bytes (`ftp-max-line`) is thrown away up to its end and comes out once, as a fault.
     """
 
-    __slots__ = ("_answers", "_buffer", "_limit", "_marks", "_negotiations", "_scanned", "_skipping", "_telnet")
+    __slots__ = ("_answers", "_at", "_buffer", "_limit", "_marks", "_negotiations", "_scanned", "_skipping", "_telnet")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._at = 0
+        """Where in the buffer the next line begins."""
         self._scanned = 0
         self._skipping = False
         # Where in the buffer an IP or a DM stood: it makes urgent the line it is in or before, no earlier one.
@@ -51,60 +60,76 @@ class LineSplitter:
 
     def push(self, data: bytes) -> None:
         """Take in what arrived; empty data changes nothing."""
+        if self._at:
+            self._cut()
         if self._telnet or IAC in data:
             data = self._without_telnet(self._telnet + data)
-        self._buffer += data
+        self._buffer = self._buffer + data if self._buffer else data
 
     def pull(self) -> Line | None:
         """The next whole line, or None until more arrives."""
-        buffer = self._buffer
-        if not buffer:
+        buffer, at = self._buffer, self._at
+        if at == len(buffer):
             return None
         end = buffer.find(b"\n", self._scanned)
         if end < 0:
             self._wait()
             return None
-        data = bytes(buffer[:end])
-        del buffer[: end + 1]
-        self._scanned = 0
-        return self._judged(data.removesuffix(b"\r"), bool(self._marks) and self._was_marked(end))
-
-    def answers(self) -> bytes:
-        """Telnet refusals to send back to this peer, once."""
-        answers, self._answers = self._answers, b""
-        return answers
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing of a further line has arrived: what TLS must find before it begins (RFC 4217 section 10)."""
-        return not (self._buffer or self._telnet or self._skipping)
-
-    @property
-    def held(self) -> int:
-        """Bytes in memory."""
-        return len(self._buffer) + len(self._telnet)
-
-    def _was_marked(self, end: int) -> bool:
-        """Whether the line that ended at `end` was marked; its marks are used up."""
-        marks = self._marks
-        self._marks = [mark - end - 1 for mark in marks if mark > end]
-        return len(self._marks) < len(marks)
-
-    def _wait(self) -> None:
-        # One more than the limit may still be a whole line and its CR.
-        if len(self._buffer) > self._limit + 1:
-            self._skipping = True
-            self._buffer.clear()
-            self._marks = [0] if self._marks else []
-        self._scanned = len(self._buffer)
-
-    def _judged(self, data: bytes, urgent: bool) -> Line:
+        data = buffer[at:end].removesuffix(b"\r")
+        urgent = bool(self._marks) and self._was_marked(end)
+        if end + 1 == len(buffer) and not self._marks:
+            # An idle session holds nothing.
+            self._buffer, self._at, self._scanned = b"", 0, 0
+        else:
+            self._at = self._scanned = end + 1
         if self._skipping or len(data) > self._limit:
             self._skipping = False
             return Line(b"", urgent, TOO_LONG)
         if b"\0" in data or b"\r" in data:
             return Line(b"", urgent, FORBIDDEN)
         return Line(data, urgent)
+
+    def answers(self) -> bytes:
+        """Telnet refusals to send back to this peer, once."""
+        answers = self._answers
+        if answers:
+            self._answers = b""
+        return answers
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing of a further line has arrived: what TLS must find before it begins (RFC 4217 section 10)."""
+        return self._at == len(self._buffer) and not self._telnet and not self._skipping
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return len(self._buffer) - self._at + len(self._telnet)
+
+    def _was_marked(self, end: int) -> bool:
+        """Whether the line that ended at `end` was marked; its marks are used up."""
+        marks = self._marks
+        self._marks = [mark for mark in marks if mark > end]
+        return len(self._marks) < len(marks)
+
+    def _cut(self) -> None:
+        """Forget what was pulled."""
+        at, self._at = self._at, 0
+        self._buffer = self._buffer[at:]
+        self._scanned -= at
+        if self._marks:
+            self._marks = [mark - at for mark in self._marks]
+
+    def _wait(self) -> None:
+        """No whole line is there."""
+        if self._at:
+            self._cut()
+        # One more than the limit may still be a whole line and its CR.
+        if len(self._buffer) > self._limit + 1:
+            self._skipping = True
+            self._buffer = b""
+            self._marks = [0] if self._marks else []
+        self._scanned = len(self._buffer)
 
     def _without_telnet(self, data: bytes) -> bytes:
         """`data` without Telnet commands; an unfinished command waits for its rest."""

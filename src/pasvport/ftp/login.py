@@ -24,6 +24,7 @@ MAX_PREAMBLE = 8
 """Accepted HOST, OPTS and CLNT lines that are repeated to another server; more are forwarded, not remembered."""
 NOT_LOGGED_IN = "Please login with USER and PASS."
 UNAVAILABLE = "Service not available, closing the control connection."
+_UNAVAILABLE = UNAVAILABLE.encode("ascii")
 AUTH_REFUSED = "TLS is not available here."
 
 _LOCAL_ANSWERS: dict[str, tuple[int, str]] = {
@@ -49,12 +50,12 @@ class Login(Moving):
     __slots__ = ("_greeted", "_preamble", "_refusal", "_replay", "_user_line")
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        Moving.__init__(self, settings)
         self._greeted = False
         self._preamble: list[bytes] = []
         self._user_line = b""
         self._replay: deque[bytes] = deque()
-        self._refusal: bytes = UNAVAILABLE.encode("ascii")
+        self._refusal: bytes = _UNAVAILABLE
 
     # --- the greeting and the choice ------------------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ class Login(Moving):
     def _may_ask(self, command: Command) -> bool:
         """Before login only what serves the login reaches the server."""
         verb = VERBS.get(command.verb)
-        return self._record.logged_in or (verb is not None and verb.allowed is Allowed.ALWAYS)
+        return verb is not None and verb.allowed is Allowed.ALWAYS
 
     def _remember(self, command: Command) -> None:
         if command.verb == "HOST":
@@ -219,7 +220,7 @@ class Login(Moving):
         if reply.code < 300:
             self._record.logged_in = True
             self._preamble.clear()
-            self._refusal = UNAVAILABLE.encode("ascii")
+            self._refusal = _UNAVAILABLE
             self._do(NoteLogin(self._record.user))
         elif reply.code == 530:
             self._record.login_failures += 1

@@ -29,7 +29,7 @@ class Replies(Login):
     __slots__ = ("_parts", "_parts_for")
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        Login.__init__(self, settings)
         self._parts: list[bytes] = []
         self._parts_for: Expected | None = None
 
@@ -65,7 +65,8 @@ class Replies(Login):
             # Nobody asked: relayed, it would be taken for the answer to the client's next command.
             self._record.strays += 1
             return
-        self._check_port(reply, expected)
+        if reply.code in _NAMES_A_PORT:
+            self._check_port(reply, expected)
         _REPLIES[expected.purpose](self, expected, reply)
 
     def _check_port(self, reply: Reply, expected: Expected) -> None:

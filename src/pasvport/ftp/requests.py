@@ -7,6 +7,7 @@ transfer ABOR, STAT and NOOP go through.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.grammar import Command, lacks_argument, parse_command
@@ -22,8 +23,8 @@ from pasvport.record import Culprit
 MAX_IN_TRANSFER = 8
 """Commands forwarded during a transfer whose replies are still due; further ones wait."""
 
-_TAKES_COMMANDS = (Phase.LOCAL, Phase.OPEN)
-_DEAF = frozenset({Phase.BLIND, Phase.OVER, Phase.LEAVING, Phase.PENALTY})
+_TAKES_COMMANDS: Final = frozenset({Phase.LOCAL, Phase.OPEN})
+_DEAF: Final = frozenset({Phase.BLIND, Phase.OVER, Phase.LEAVING, Phase.PENALTY})
 _TLS_MECHANISMS = frozenset({b"TLS", b"TLS-C", b"TLS-P", b"SSL"})
 
 
@@ -33,24 +34,26 @@ class Requests(Replies):
     __slots__ = ("_refused_in_a_row",)
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        Replies.__init__(self, settings)
         self._refused_in_a_row = 0
 
     def _proceed(self) -> None:
         """Obey what the client sent, in order, as far as it can be obeyed now."""
-        self._pull()
+        if not self._client.is_empty:
+            self._pull()
         while self._held and self._phase in _TAKES_COMMANDS:
             command = self._next_command()
             if command is None:
                 break
             self._obey(command)
             self._pull()
-        self._rest()
+        if self._client_done or self._server_gone or self._draining is not None:
+            self._rest()
 
     def _pull(self) -> None:
         held, limit = self._held, self._settings.max_held
         client = self._client
-        if client.is_empty or self._phase in _DEAF:
+        if self._phase in _DEAF:
             return
         while len(held) < limit:
             line = client.pull()
@@ -77,7 +80,7 @@ class Requests(Replies):
         held, path = self._held, self._path
         if self._server_gone:
             return None
-        if not self._is_busy:
+        if (path is None and not self._expected) or not self._is_busy:
             return held.popleft() if self._draining is None else None
         if path is None or not path.is_transferring or len(self._expected) > MAX_IN_TRANSFER:
             return None
@@ -96,12 +99,12 @@ class Requests(Replies):
             self._refuse(500, f"{command.fault[0].upper()}{command.fault[1:]}.")
         elif verb in self._settings.denied:
             self._refuse(502, f"{verb} is not allowed.")
-        elif lacks_argument(command):
+        elif not command.argument and lacks_argument(command):
             self._refuse(501, f"{verb} needs an argument.")
         elif self._phase is Phase.LOCAL:
             self._refused_in_a_row = 0 if verb in VERBS else self._refused_in_a_row
             self._local_or_refused(command)
-        elif not self._may_ask(command):
+        elif not self._record.logged_in and not self._may_ask(command):
             self._refuse(530, NOT_LOGGED_IN)
         else:
             self._refused_in_a_row = 0

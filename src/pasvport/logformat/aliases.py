@@ -21,7 +21,7 @@ class Alias:
     """One `%name`. `reads` are the record's attributes it needs; `final`: known only when the session ends.
 
     `make` gives a reader (a new one per format, because some keep a cache). `plain` is the attribute that the reader
-    gives, as it is, of a record that `is_plain`; "" where it does more than that.
+    gives, as it is, of a record that `is_plain` and has that part; "" where it does more than that.
     """
 
     name: str
@@ -101,7 +101,8 @@ def _of_fact(fact: Fact) -> Alias:
         return missing_as_dash(read)
 
     kind = Kind.NUMBER if fact.sort in (Sort.NUMBER, Sort.FLAG) else Kind.TEXT
-    return Alias(fact.alias, fact.meaning, Kind.VERBATIM if fact.sort is Sort.DATE else kind, (fact.scope,), make, True)
+    kind = Kind.VERBATIM if fact.sort is Sort.DATE else kind
+    return Alias(fact.alias, fact.meaning, kind, (fact.scope,), make, True, fact.plain)
 
 
 # The two aliases whose value belongs to the process: the compiler of a format replaces their readers.

@@ -19,6 +19,8 @@ def to_bytes(text: str) -> bytes:
 
 def escape_text(text: str) -> str:
     """Every non-printable or non-ASCII byte, `"` and `#` as `#XX` (HAProxy manual, section 8.6)."""
+    if text.isascii() and text.isprintable() and '"' not in text and "#" not in text:
+        return text
     return _ESCAPED.sub(_hexadecimal, to_bytes(text)).decode("ascii")
 
 

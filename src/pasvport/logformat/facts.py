@@ -36,7 +36,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that a record can say. `value` reads the scope's object; None, "", b"" and "-" mean: nothing to say."""
+    """One thing that a record can say. `value` reads the scope's object; None, "", b"" and "-" mean: nothing to say.
+
+    `plain` is the record's attribute (dotted) that a log line says as it is; "" where it takes more than that.
+    """
 
     scope: Scope
     alias: str
@@ -44,6 +47,7 @@ class Fact:
     sort: Sort
     meaning: str
     value: Callable[[Any], Any]
+    plain: str = ""
 
     @property
     def fetch(self) -> str:
@@ -100,12 +104,24 @@ _WORDINGS: dict[Sort, Callable[[], Callable[[Any], str]]] = {
 }
 
 
+_ALWAYS_SAID = frozenset(
+    {"verb", "direction", "server", "data_type", "client_mode", "server_mode", "ending", "termination_state", "peer"}
+)
+"""Texts of a transfer that are never empty: `-` at the least."""
+
+
 def _session(alias: str, name: str, sort: Sort, meaning: str, attribute: str = "") -> Fact:
-    return Fact(Scope.FTP, alias, name, sort, meaning, attrgetter(attribute or name))
+    return _fact(Scope.FTP, alias, name, sort, meaning, attribute or name)
 
 
 def _transfer(alias: str, name: str, sort: Sort, meaning: str, attribute: str = "") -> Fact:
-    return Fact(Scope.TRANSFER, alias, name, sort, meaning, attrgetter(attribute or name))
+    return _fact(Scope.TRANSFER, alias, name, sort, meaning, attribute or name)
+
+
+def _fact(scope: Scope, alias: str, name: str, sort: Sort, meaning: str, attribute: str) -> Fact:
+    is_plain = sort is Sort.NUMBER or (scope is Scope.TRANSFER and attribute in _ALWAYS_SAID)
+    plain = f"{scope}.{attribute}" if is_plain else ""
+    return Fact(scope, alias, name, sort, meaning, attrgetter(attribute), plain)
 
 
 FTP_FACTS: tuple[Fact, ...] = (

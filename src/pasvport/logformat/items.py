@@ -76,6 +76,9 @@ def _composed(read: Read, write: Callable[[str | int], str]) -> Read:
 
 def _wording(flags: Flags) -> Callable[[str | int], str]:
     # A missing value is quoted as nothing, not as a dash.
+    if flags.quote and not flags.escape:
+        return lambda value: '""' if value == "-" else f'"{value}"'
+
     def word(value: str | int) -> str:
         text = "" if value == "-" else str(value)
         text = escape_structured(text) if flags.escape else text

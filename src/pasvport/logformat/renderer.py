@@ -58,15 +58,21 @@ class Renderer:
         self.needs_end = needs_end
 
     def __call__(self, record: SessionRecord) -> str:
-        if self._plain is not None and is_plain(record):
-            values = list(self._plain(record))
-            for place, read in self._others:
-                values[place] = read(record)
-        else:
-            values = [read(record) for read in self._readers]
-        line = self._template % tuple(values)
+        line = self._template % tuple(self._values(record))
         # Nearly every line is clean, and one look at the whole costs less than a look at each value.
         return line if line.isascii() and line.isprintable() else self._escaped(record)
+
+    def _values(self, record: SessionRecord) -> list[str | int]:
+        if self._plain is not None and is_plain(record):
+            try:
+                values: list[str | int] = list(self._plain(record))
+            except AttributeError:
+                # A line about a session that has no such part: no dialogue, or no transfer.
+                return [read(record) for read in self._readers]
+            for place, read in self._others:
+                values[place] = read(record)
+            return values
+        return [read(record) for read in self._readers]
 
     def _escaped(self, record: SessionRecord) -> str:
         return "".join(
