@@ -157,7 +157,12 @@ STATS: Table[StatsDraft] = Table(
         _row("show-node", "[<name>]", "Show the node's name.", _show_node, "that of the global section"),
         _row("show-desc", "[<text>]", "Show a description.", _show_description, "that of the global section"),
         _row("show-legends", "", "Show addresses, algorithms and ids; CSV and JSON carry them.", _flag("show_legends")),
-        _row("show-modules", "", "CSV and JSON carry the columns of modules.", _flag("show_modules")),
+        _row(
+            "show-modules",
+            "",
+            "Accepted: the columns of FTP are always in CSV and JSON, and on the page.",
+            _flag("show_modules"),
+        ),
         _row("scope", "<proxy>|.", "Show this proxy only (`.`: this section); may be said again.", _scope, "all"),
         Keyword("http-request", "...", "Rules on who may look.", None, Place.ANY_PROXY, "P2"),
     )

@@ -83,22 +83,40 @@ class _Answer(Collector):
         return self._metrics
 
 
-def exposition(
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a text is made of, gathered at one moment; nothing in it changes any more."""
+
+    what: Wanted
+    rows: tuple[Row, ...]
+    process: Mapping[str, object]
+    own: tuple[Metric, ...]
+
+
+def gather(
     generation: Serving, what: Wanted, entries: Mapping[str, int], web: WebFigures, scope: tuple[str, ...] = ()
-) -> bytes:
-    """The whole text. `entries` is what tables_used found; `scope` are the proxies that may be seen (all if empty)."""
-    rows = list(stat_rows(generation, Selection(no_maintenance=what.no_maintenance, legends=False, scope=scope)))
-    found: list[Metric] = []
+) -> Material:
+    """Look at everything once. `entries` is what tables_used found; `scope` are the proxies that may be seen."""
+    selection = Selection(no_maintenance=what.no_maintenance, legends=False, scope=scope)
+    needs_rows = bool(what.scopes & _KINDS.keys())
+    own: list[Metric] = []
     if "global" in what.scopes:
-        found += _process(generation, web)
-    for name, kind in _KINDS.items():
-        if name in what.scopes:
-            found += _group(kind, [row for row in rows if row.kind is kind], rows)
+        own += _own(generation, web)
     if "frontend" in what.scopes:
-        found += _pools(generation, scope)
+        own += _pools(generation, scope)
     if "sticktable" in what.scopes:
-        found += _stick_tables(generation, entries, scope)
-    return bytes(generate_latest(_Answer(found)))
+        own += _stick_tables(generation, entries, scope)
+    process = info(generation) if "global" in what.scopes else {}
+    return Material(what, tuple(stat_rows(generation, selection)) if needs_rows else (), process, tuple(own))
+
+
+def exposition(material: Material) -> bytes:
+    """The whole text. It may be made in another thread."""
+    found = list(_process(material.process))
+    for name, kind in _KINDS.items():
+        if name in material.what.scopes:
+            found += _group(kind, [row for row in material.rows if row.kind is kind], material.rows)
+    return bytes(generate_latest(_Answer([*found, *material.own])))
 
 
 # --- writing ------------------------------------------------------------------------------------------------------
@@ -131,11 +149,13 @@ def _number(value: object, factor: float = 1) -> float:
 # --- the process --------------------------------------------------------------------------------------------------
 
 
-def _process(generation: Serving, web: WebFigures) -> Iterator[Metric]:
-    values = info(generation)
-    for shown in tables.PROCESS:
+def _process(values: Mapping[str, object]) -> Iterator[Metric]:
+    for shown in tables.PROCESS if values else ():
         value = _number(values.get(tables.info_field(shown)))
         yield from _metric(f"haproxy_process_{shown.name}", shown.type, tables.help_of(shown), [({}, value)])
+
+
+def _own(generation: Serving, web: WebFigures) -> Iterator[Metric]:
     yield from _other("haproxy_process_build_info", [({"version": pasvport.__version__}, 1)])
     yield from _other("pasvport_workers", [({}, generation.config.settings.nbthread)])
     yield from _other("pasvport_workers_alive", [({}, workers_alive(generation))])

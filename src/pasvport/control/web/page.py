@@ -11,7 +11,6 @@ from importlib.resources import files
 from string import Template
 
 import pasvport
-from pasvport.control.statistics import Selection, stat_rows
 from pasvport.control.web.admin import ACTIONS, MEANINGS, SHUTDOWN
 from pasvport.control.web.metrics import pool_size, state_of
 from pasvport.control.web.served import Serving
@@ -91,15 +90,30 @@ FRONTEND_COLUMNS = (
 )
 
 
-def render(generation: Serving, stats: Stats, target: Target, watch: Watch) -> str:
-    """The whole document."""
-    selection = Selection(
-        up_only=target.up_only,
-        no_maintenance=target.no_maintenance,
-        legends=stats.show_legends,
-        scope=stats.scope,
-    )
-    rows = [row for row in stat_rows(generation, selection) if target.scope in str(row.values["pxname"])]
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What the page is made of, gathered at one moment. `minutes` are those of each server, by proxy and name."""
+
+    generation: Serving
+    stats: Stats
+    target: Target
+    rows: tuple[Row, ...]
+    minutes: Mapping[tuple[str, str], tuple[int, ...]]
+
+
+def gather(generation: Serving, stats: Stats, target: Target, rows: Iterable[Row], watch: Watch) -> Material:
+    """Look at everything once."""
+    found = tuple(rows)
+    minutes = {
+        key: tuple(watch.past(*key).minutes)
+        for key in ((str(row.values["pxname"]), str(row.values["svname"])) for row in found if row.kind is Kind.SERVER)
+    }
+    return Material(generation, stats, target, found, minutes)
+
+
+def render(material: Material) -> str:
+    """The whole document. It may be made in another thread."""
+    generation, stats, target, rows = material.generation, material.stats, material.target, material.rows
     return _template().substitute(
         title=escape(" - ".join(("pasvport", *filter(None, [stats.show_node])))),
         node=_optional("node", stats.show_node),
@@ -111,7 +125,7 @@ def render(generation: Serving, stats: Stats, target: Target, watch: Watch) -> s
         refresh=_refresh(stats, target),
         notice=_notice(target.status),
         summary=escape(_summary(rows)),
-        backends="".join(_backends(rows, stats, watch)),
+        backends="".join(_backends(material)),
         frontends=_table("Frontends", FRONTEND_COLUMNS, _frontend_rows(generation, rows)),
         links=_links(stats),
     )
@@ -217,14 +231,14 @@ def _badge(row: Row) -> str:
     return f'<span class="badge" data-state="{state_of(row)}">{escape(str(row.values["status"]))}</span>'
 
 
-def _server_cells(row: Row, watch: Watch) -> dict[str, str]:
+def _server_cells(row: Row, material: Material) -> dict[str, str]:
     fields = {"name": "svname", "queued": "qcur", "transfers": "ftp_xfer_cur", "weight": "weight"}
     cells = _plain(row, fields) | {"traffic": _traffic(row)}
     cells["status"] = f"{_badge(row)} <small>{duration_text(row.values.get('lastchg'))}</small>"
     cells["sessions"] = f"{_of_limit(row)} <small>{row.values.get('stot', '')} served</small>"
     cells["errors"] = str(int(row.values.get("econ", 0)) + int(row.values.get("eresp", 0)))
     cells["check"] = _check_words(row)
-    cells["minutes"] = strip(watch.past(str(row.values["pxname"]), str(row.values["svname"])).minutes)
+    cells["minutes"] = strip(material.minutes[str(row.values["pxname"]), str(row.values["svname"])])
     if row.values.get("addr"):
         cells["name"] += f" <small>{escape(str(row.values['addr']))}</small>"
     return cells
@@ -263,7 +277,8 @@ def _check_words(row: Row) -> str:
     return escape(", ".join(filter(None, words)))
 
 
-def _backends(rows: Sequence[Row], stats: Stats, watch: Watch) -> Iterable[str]:
+def _backends(material: Material) -> Iterable[str]:
+    rows, stats = material.rows, material.stats
     for backend in rows:
         name = str(backend.values["pxname"])
         servers = [row for row in rows if row.kind is Kind.SERVER and row.proxy_id == backend.proxy_id]
@@ -273,7 +288,7 @@ def _backends(rows: Sequence[Row], stats: Stats, watch: Watch) -> Iterable[str]:
         caption = f"{name}{algorithm}"
         extra = '<th scope="col" class="act">Orders</th>' if stats.admin else ""
         body = [
-            _row(SERVER_COLUMNS, _server_cells(row, watch), _chooser(row) if stats.admin else "", state_of(row))
+            _row(SERVER_COLUMNS, _server_cells(row, material), _chooser(row) if stats.admin else "", state_of(row))
             for row in servers
         ]
         table = _table(caption, SERVER_COLUMNS, body, extra=extra, name=name)

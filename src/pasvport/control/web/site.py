@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from pasvport.control.background import in_thread
 from pasvport.control.statistics import Selection, stat_rows
 from pasvport.control.web import admin, guard, live, metrics, page, wellbeing
 from pasvport.control.web.history import History
@@ -19,6 +23,9 @@ from pasvport.control.web.watch import Watch
 from pasvport.exposition import schema, stat
 from pasvport.model import Stats
 
+Written = TypeVar("Written", str, bytes)
+_MANY_ROWS = 200
+"""Rows from which on a text is written in a thread, one at a time."""
 _BODY_PATIENCE = 5.0
 """Seconds for a form to arrive."""
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
@@ -34,6 +41,7 @@ class Memory:
     history: History = field(default_factory=History)
     moment: live.Moment = field(default_factory=live.Moment)
     responses: Counter[int] = field(default_factory=Counter)
+    press: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +83,16 @@ class Site:
 
     # --- pages ----------------------------------------------------------------------------------------------------
 
+    async def _print(self, size: int, write: Callable[[], Written]) -> Written:
+        """What `write` makes of `size` rows. The text of a large farm takes a second that checks and workers need."""
+        if size < _MANY_ROWS:
+            return write()
+        async with self.memory.press:
+            return await in_thread(write)
+
     async def _html(self, target: Target) -> web.StreamResponse:
-        return _text(200, page.render(self.generation, self.stats, target, self.memory.watch), type_=_HTML)
+        material = page.gather(self.generation, self.stats, target, self._rows(target), self.memory.watch)
+        return _text(200, await self._print(len(material.rows), lambda: page.render(material)), type_=_HTML)
 
     def _rows(self, target: Target) -> Iterator[stat.Row]:
         selection = Selection(
@@ -88,13 +104,19 @@ class Site:
         return (row for row in stat_rows(self.generation, selection) if target.scope in str(row.values["pxname"]))
 
     async def _csv(self, target: Target) -> web.StreamResponse:
-        return _text(200, "".join(stat.csv(self._rows(target))), type_=_PLAIN)
+        return await self._dump(target, stat.csv, _PLAIN)
 
     async def _json(self, target: Target) -> web.StreamResponse:
-        return _text(200, "".join(stat.as_json(self._rows(target))), type_=_JSON)
+        return await self._dump(target, stat.as_json, _JSON)
 
     async def _typed(self, target: Target) -> web.StreamResponse:
-        return _text(200, "".join(stat.typed(self._rows(target))), type_=_PLAIN)
+        return await self._dump(target, stat.typed, _PLAIN)
+
+    async def _dump(
+        self, target: Target, write: Callable[[Iterable[stat.Row]], Iterable[str]], type_: str
+    ) -> web.StreamResponse:
+        rows = tuple(self._rows(target))
+        return _text(200, await self._print(len(rows), lambda: "".join(write(rows))), type_=type_)
 
     async def _schema(self, _target: Target) -> web.StreamResponse:
         return _text(200, schema.schema(), type_=_JSON)
@@ -105,14 +127,17 @@ class Site:
         number = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
         memory = self.memory
         shown = live.snapshot(self.generation, self.stats, memory.watch, memory.history, now, number)
-        return web.json_response(shown, headers=dict(guard.HEADERS))
+        size = sum(len(proxy.servers) for proxy in self.generation.config.proxies)
+        text = await self._print(size, partial(json.dumps, shown))
+        return _text(200, text, type_=_JSON)
 
     async def _metrics(self, target: Target) -> web.StreamResponse:
         what = metrics.wanted(target.query)
         if what is None:
             return _text(400, "Unknown scope\n")
         entries = await metrics.tables_used(self.generation) if "sticktable" in what.scopes else {}
-        body = metrics.exposition(self.generation, what, entries, self.figures(), self.stats.scope)
+        material = metrics.gather(self.generation, what, entries, self.figures(), self.stats.scope)
+        body = await self._print(len(material.rows), lambda: metrics.exposition(material))
         return web.Response(body=body, headers={**guard.HEADERS, "Content-Type": metrics.CONTENT_TYPE})
 
     def _health(self, known: bool) -> web.StreamResponse:
