@@ -17,7 +17,7 @@ from pasvport.demo.visits import Visit
 
 _YES, _NO = "[green]yes[/]", "[bold red]NO[/]"
 _NUMBERS = ("sessions", "clients", "bytes", "downloads")
-_SIGN = {"+": "green", "-": "red"}
+_SIGN = {"+": "bright_green", "-": "bright_red"}
 
 
 def _mark(fact: bool) -> str:
