@@ -10,7 +10,6 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from functools import lru_cache
 
 from pasvport.errors import AddressError
 

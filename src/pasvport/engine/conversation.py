@@ -113,18 +113,21 @@ class Conversation(Session):
         events = self._events
         try:
             while events:
-                for action in self.dialogue.receive(events.popleft()):
-                    # Most are one of these two; the others are looked up by their kind.
-                    if isinstance(action, SendToClient):
-                        self.say_to_client(action.data)
-                    elif isinstance(action, SendToServer):
-                        self.say_to_server(action.data, action.urgent)
-                    else:
-                        self.carry_out(action)
+                self._obey(self.dialogue.receive(events.popleft()))
         finally:
             self._is_telling = False
         if self.phase is not OVER and not self.blind:
             self._look_around()
+
+    def _obey(self, actions: list[Action]) -> None:
+        # Most are one of these two; the others are looked up by their kind.
+        for action in actions:
+            if isinstance(action, SendToClient):
+                self.say_to_client(action.data)
+            elif isinstance(action, SendToServer):
+                self.say_to_server(action.data, action.urgent)
+            else:
+                self.carry_out(action)
 
     def _look_around(self) -> None:
         """After every event: which deadlines run, who may be read again."""
