@@ -89,12 +89,7 @@ class Generation:
         process_maxconn = 0 if self.settings.maxconn_derived else self.settings.maxconn
         self.slots = slots.create(config, process_maxconn=process_maxconn)
         self.allowances = Allowances(self.slots, slots.limits(config, process_maxconn=process_maxconn))
-        self.journal = Journal(
-            config,
-            process_id=os.getpid(),
-            warn=console.warn,
-            dropped_elsewhere=lambda: self.figures.process("dropped_logs"),
-        )
+        self.journal = self._open_journal()
         self.roster = Roster(
             config,
             now=time.monotonic,
@@ -108,6 +103,14 @@ class Generation:
         self.questions = Questions(lambda: self.crew.members)
         self._told: dict[int, asyncio.Future[EntriesTold]] = {}
         self.idleness = Idleness(lambda: self.crew.pids)
+
+    def _open_journal(self) -> Journal:
+        return Journal(
+            self.config,
+            process_id=os.getpid(),
+            warn=self._console.warn,
+            dropped_elsewhere=lambda: self.figures.process("dropped_logs"),
+        )
 
     # --- life -----------------------------------------------------------------------------------------------------
 
