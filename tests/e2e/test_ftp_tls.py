@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import io
 import random
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -13,7 +14,7 @@ import pytest
 
 from farm.addresses import CONTROL_PORT
 from farm.arena import until_closed
-from farm.clients import open_ftplib
+from farm.clients import Target, open_ftplib
 from farm.front import Front, Section
 from farm.page import Page
 from farm.raw_client import RawClient, read_to_end
@@ -123,3 +124,18 @@ def test_a_server_that_refuses_auth_goes_on_in_clear(front: Front) -> None:
         client.ask("AUTH TLS", 502)
         client.log_in("u")
         assert client.receive("RETR pub/whoami.txt") == b"scripted"
+
+
+def test_a_blind_session_during_a_soft_stop(page: Page) -> None:
+    """Its data connections come unannounced, and are still its own."""
+    server = page.farm["pyftpdlib"]
+    lines = f"option ftp-auth-tls pass\nserver s {server.host}:{server.port}"
+    binds = "bind {host}:{port}\nbind {host}:50000-50049"
+    with Front(Section("fe", lines, binds)) as front:
+        target = Target(front.host("fe"), CONTROL_PORT, server.user, Security.EXPLICIT)
+        with open_ftplib(target) as session:
+            front.balancer.signal(signal.SIGUSR1)
+            front.sink.until_text("Proxy fe stopped")
+            got = io.BytesIO()
+            session.retrbinary("RETR pub/content", got.write)
+            assert got.getvalue() == b"pyftpdlib" + CONTENT

@@ -16,6 +16,7 @@ import pytest
 
 from farm.clients import Curl, Lftp, Target
 from farm.page import Page, kinds_for, logged_in, same_bytes
+from farm.raw_client import DM, IAC, IP
 from farm.servers import Passive, Security
 
 MIDDLE = random.Random(1635).randbytes(3_000_017)
@@ -67,16 +68,21 @@ def test_append(page: Page, tmp_path: Path, server: str) -> None:
 
 
 @pytest.mark.parametrize("server", KINDS)
-@pytest.mark.parametrize("urgent", [False, True], ids=["in-band", "urgent"])
-def test_abort(page: Page, server: str, urgent: bool) -> None:
-    """As ftplib's abort() sends it, the LF is an urgent byte, which a relay without SO_OOBINLINE loses."""
-    if urgent and page.kind == "haproxy":
+@pytest.mark.parametrize("way", ["in-band", "urgent", "synch"])
+def test_abort(page: Page, server: str, way: str) -> None:
+    """As ftplib's abort() sends it, the LF is an urgent byte, which a relay without SO_OOBINLINE loses; as RFC 959
+    section 4.1.3 wants it, Telnet's Interrupt Process and Synch come before the command."""
+    if way != "in-band" and page.kind == "haproxy":
         pytest.skip("HAProxy drops the urgent byte and the session hangs")
     with logged_in(page, page.source_of(server)) as (_, session):
         data = session.transfercmd("RETR pub/middle")
         assert data.recv(1000)
         assert session.sock is not None
-        session.sock.sendall(b"ABOR\r\n", socket.MSG_OOB if urgent else 0)
+        if way == "synch":
+            session.sock.send(IAC + IP + IAC, socket.MSG_OOB)
+            session.sock.sendall(DM + b"ABOR\r\n")
+        else:
+            session.sock.sendall(b"ABOR\r\n", socket.MSG_OOB if way == "urgent" else 0)
         data.close()
         # One reply or two, depending on the server; the session goes on with whatever comes first.
         session.getmultiline()

@@ -42,17 +42,14 @@ class Front:
         settings: str = "",
         defaults: str = "",
         extra: str = "",
-        host: str = "",
         threads: int = 2,
     ) -> None:
-        """`settings` are lines of the global section, `extra` whole sections; `host` is the first section's address."""
+        """`settings` are lines of the global section, `extra` whole sections."""
         self._kind = kind
         self._subnet = Subnet()
         self._sections = sections
         self._settings, self._defaults, self._extra, self._threads = settings, defaults, extra, threads
         self._hosts = {each.name: self._subnet.host(1 + number) for number, each in enumerate(sections)}
-        if host:
-            self._hosts[sections[0].name] = host
         self._stack = contextlib.ExitStack()
         self.sink: LogSink
         self.balancer: Balancer

@@ -73,4 +73,6 @@ class StandingDoor(LiveListener):
             self._close_gates(len(self.gates))
             ports.turn_away(client)
         else:
-            LiveListener._welcome(self, client, address, admitted=admitted)
+            # A soft stop refuses sessions in this mode, not what a session brings.
+            guest = service.blind_session(host) is not None
+            LiveListener._welcome(self, client, address, admitted=admitted or guest)
