@@ -7,7 +7,7 @@ import socket
 import pytest
 
 import web_rig
-from process_rig import is_cut
+from process_rig import Running, is_cut
 from real_haproxy import needs_haproxy
 from web_rig import ask, rows, until_state
 
@@ -80,6 +80,17 @@ def test_servers_drain_rest_and_come_back(commanded) -> None:
     assert "Done." in ask(commanded.open, "/stats;st=DONE").text
     assert "unknown" in ask(commanded.open, "/stats;st=ERRP").text
     assert "<script>" not in ask(commanded.open, "/stats;st=<script>").text
+
+
+def test_an_order_is_logged_with_who_gave_it(tmp_path, alive) -> None:
+    places = web_rig.places_to_be(alive)
+    text = web_rig.configuration(places).replace("node west", "node west\n    log stdout format raw local0")
+    text = text.replace("    stats auth guest:guest\n", "    stats admin if TRUE\n")
+    with Running(tmp_path, text) as running:
+        answer = post(places, "s=idle&action=drain&b=servers", places.locked, "/", user="ops:se:cret")
+        assert answer.state == "DONE"
+        running.wait_for(r"Statistics page: drain of servers/idle ordered by ops from 127\.0\.0\.1\.")
+        assert "se:cret" not in running.messages()
 
 
 def test_sessions_of_a_server_are_ended(commanded) -> None:

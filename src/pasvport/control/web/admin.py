@@ -71,6 +71,12 @@ class Order:
     targets: tuple[tuple[int, int], ...]
     named: int
 
+    def told(self, generation: Serving) -> str:
+        """`drain of mills/mill1, mills/mill2`, for the log."""
+        proxies = generation.config.proxies
+        names = (f"{proxies[proxy].name}/{proxies[proxy].servers[server].name}" for proxy, server in self.targets)
+        return f"{self.action} of {', '.join(names)}"
+
 
 def read(form: bytes, generation: Serving, scope: tuple[str, ...]) -> Order | str:
     """The order a form gives, or the word to answer with."""

@@ -39,6 +39,11 @@ def is_known(authorization: str, users: Iterable[tuple[str, str]]) -> bool:
     return found
 
 
+def user_of(authorization: str) -> str:
+    """The name in a header that `is_known` has accepted; "" where there is none."""
+    return _credentials(authorization).partition(b":")[0].decode("utf-8", "replace")
+
+
 def _credentials(authorization: str) -> bytes:
     """The decoded `user:password`; empty for anything else (which no user matches: each has a colon)."""
     scheme, _, text = authorization.partition(" ")

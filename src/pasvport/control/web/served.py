@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pasvport.control.information import Process
+from pasvport.control.journal import Journal
 from pasvport.control.questions import Questions
 
 
@@ -16,6 +17,8 @@ class Serving(Process, Protocol):
     def questions(self) -> Questions: ...
     @property
     def is_paused(self) -> bool: ...
+    @property
+    def journal(self) -> Journal: ...
 
     def alert(self, text: str) -> None: ...
 

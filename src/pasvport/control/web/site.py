@@ -24,6 +24,7 @@ from pasvport.exposition import schema, stat
 from pasvport.model import Stats
 
 Written = TypeVar("Written", str, bytes)
+_NOTICE = 5
 _MANY_ROWS = 200
 """Rows from which on a text is written in a thread, one at a time."""
 _BODY_PATIENCE = 5.0
@@ -171,7 +172,13 @@ class Site:
         if form is None:
             return "EXCD"
         order = admin.read(form, self.generation, self.stats.scope)
-        return order if isinstance(order, str) else await admin.obey(order, self.generation)
+        if isinstance(order, str):
+            return order
+        word = await admin.obey(order, self.generation)
+        user = guard.user_of(request.headers.get("Authorization", "")) if self.stats.users else ""
+        who = f"{user or 'somebody'} from {request.remote or 'a UNIX socket'}"
+        self.generation.journal.say(_NOTICE, f"Statistics page: {order.told(self.generation)} ordered by {who}.")
+        return word
 
 
 _PAGES: Mapping[Page, Callable[[Site, Target], Awaitable[web.StreamResponse]]] = {

@@ -437,7 +437,7 @@ function showTiles(shown) {
   const entrances = shown.frontends.filter((each) => each.mode !== "http");
   const servers = shown.backends.flatMap((backend) => backend.servers);
   const up = servers.filter((each) => each.state === "UP").length;
-  tile("servers", "Servers up", `${up} / ${servers.length}`, problems(shown), up < servers.length ? "bad" : "");
+  tile("servers", "Servers up", `${up} / ${servers.length}`, problems(shown), servers.some((each) => each.state === "DOWN") ? "bad" : "");
   tile("sessions", "Sessions", count(sum(entrances, "sessions")), `${count(sum(entrances, "rate"))} new per second`);
   if (shown.history) {
     tile("down", "To clients", rate(newestOf("download")), `${bytes(sum(entrances, "bytes_out"))} in all`);
