@@ -125,6 +125,16 @@ def test_every_width_in_both_schemes(browser, watched, width, height, scheme) ->
     assert not complaints(browser)
 
 
+def test_options_of_the_address_hold_while_it_refreshes(browser, watched) -> None:
+    look(browser, watched, "/stats;scope=serv;up")
+    browser.execute_script("window.same = true")
+    shown = "return [...document.querySelectorAll('#servers tbody tr')].map((each) => each.key)"
+    until(lambda: browser.execute_script(shown) == ["good", "idle"], "the servers that are up", PATIENCE)
+    assert len(browser.find_elements("css selector", "#servers table")) == 1
+    assert browser.execute_script("return document.querySelectorAll('#frontends tbody tr').length") == 0
+    assert browser.execute_script("return window.same")
+
+
 def test_orders_are_in_sight_on_a_small_screen(browser, watched) -> None:
     look(browser, watched, width=1280)
     box = find(browser, "#servers .act button:last-child").rect

@@ -8,7 +8,17 @@ const body = document.body;
 const uri = body.dataset.uri;
 const mayOrder = body.dataset.admin === "yes";
 const $ = (id) => document.getElementById(id);
+// Options in the address, as HAProxy writes them: `;up`, `;no-maint`, `;scope=TEXT`.
+const options = new Map(location.href.split(";").slice(1).map((each) => each.split("=").map(decoded)));
 const RANKS = ["not known", "up", "in maintenance", "draining", "up, but failing checks", "down"];
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch {
+    return text;
+  }
+}
 
 // --- words ------------------------------------------------------------------------------------------------------
 
@@ -242,12 +252,19 @@ function serverRow(backend, server) {
   return { key: server.name, state: server.state, words, cells };
 }
 
+// A reload has changed which backends there are. Should that not be the reason, the page must not load for ever.
+function renderAnew() {
+  const last = Number(sessionStorage.getItem("rendered") || 0);
+  if (Date.now() - last < 30000) return;
+  sessionStorage.setItem("rendered", String(Date.now()));
+  location.reload();
+}
+
 function showServers(backends) {
   const bodies = new Map();
   for (const each of document.querySelectorAll("#servers table")) bodies.set(each.dataset.backend, each.tBodies[0]);
-  // A reload has changed which backends there are: the page is rendered anew.
   if (backends.length !== bodies.size || backends.some((backend) => !bodies.has(backend.name))) {
-    location.reload();
+    renderAnew();
     return;
   }
   for (const backend of backends) {
@@ -587,6 +604,15 @@ function live(state, text) {
   if ($("live").textContent !== text) $("live").textContent = text;
 }
 
+// What the options of the address leave.
+function selected(shown) {
+  const scope = options.get("scope") ?? "";
+  const hidden = options.has("up") ? ["DOWN", "MAINT"] : options.has("no-maint") ? ["MAINT"] : [];
+  const inScope = (each) => each.name.includes(scope);
+  for (const backend of shown.backends) backend.servers = backend.servers.filter((each) => !hidden.includes(each.state));
+  return { ...shown, frontends: shown.frontends.filter(inScope), backends: shown.backends.filter(inScope) };
+}
+
 function show(shown) {
   last = shown;
   $("uptime").textContent = duration(shown.about.now - shown.about.started);
@@ -612,7 +638,7 @@ async function refresh() {
   try {
     const response = await fetch(`/dashboard/data?after=${hour.next}`, { signal: AbortSignal.timeout(PATIENCE) });
     if (!response.ok) throw new Error(`status ${response.status}`);
-    show(await response.json());
+    show(selected(await response.json()));
     failures = 0;
     live("on", "Live");
   } catch (error) {
