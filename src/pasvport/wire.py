@@ -59,6 +59,8 @@ class Start:
     chroot: str | None = None
     descriptor_limit: int = 0
     hold: bool = False
+    orders: tuple[Message, ...] = ()
+    """What an operator ordered before this worker was there; done before it accepts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from api_rig import Connection, ask, rows
 from farm.waiting import until
 from pasvport.control.information import version
-from process_rig import DEADLINE, Running, Upstream, free_ports, session, talk
+from process_rig import DEADLINE, Running, Upstream, free_ports, kill, session, talk
 
 SERVERS = "".join(f"    server s{number} 127.0.0.1:9\n" for number in range(400))
 
@@ -251,3 +251,44 @@ def test_fewer_connections_at_a_time(serve, upstream):
 def test_a_socket_may_show_how_grave_remarks_are(serve, tmp_path):
     serve(f"stats socket {tmp_path}/graded level admin severity-output number")
     assert ask(tmp_path / "graded", "get weight be/zz") == "[3]: No such server.\n\n"
+
+
+# --- over reloads and new workers ---------------------------------------------------------------------------------
+
+
+def test_a_reload_keeps_opens_and_closes_stats_sockets(tmp_path, upstream):
+    (port,) = free_ports(1)
+    text = configuration(tmp_path, port, upstream.port, f"stats socket {tmp_path}/old level user")
+    with Running(tmp_path, text) as balancer, Connection(tmp_path / "sock") as staying:
+        staying.send("prompt\n")
+        staying.until("> ")
+        balancer.file.write_text(text.replace(f"{tmp_path}/old level user", f"{tmp_path}/new level user"))
+        staying.send("reload\n")
+        assert staying.until("> ") == "Success=1\n\n> "
+        assert ask(tmp_path / "new", "show cli level") == "user\n\n"
+        with pytest.raises(ConnectionRefusedError):
+            ask(tmp_path / "old", "show cli level")
+        balancer.file.write_text("nonsense\n")
+        staying.send("reload\n")
+        answer = staying.until("> ")
+        assert answer.startswith("Success=0\n--\n")
+        assert "nonsense" in answer
+        with session(port, upstream):
+            pass
+
+
+def test_orders_hold_in_a_worker_that_starts_later(tmp_path, upstream):
+    (port,) = free_ports(1)
+    with Upstream() as other, Running(tmp_path, configuration(tmp_path, port, upstream.port)) as balancer:
+        ask(tmp_path / "sock", f"set server be/s addr 127.0.0.1 port {other.port}")
+        before = balancer.workers()
+        for pid in before:
+            kill(pid)
+        until(lambda: len(set(balancer.workers()) - set(before)) == 2, "new workers")
+        with session(port, other):
+            pass
+        ask(tmp_path / "sock", "disable frontend fe")
+        before = balancer.workers()
+        kill(before[0])
+        until(lambda: set(balancer.workers()) - set(before), "a new worker")
+        assert is_refused(port)

@@ -175,8 +175,6 @@ class Generation:
             worker.send(known)
         if self.is_paused:
             worker.send(PauseListeners(True))
-        for order in self._orders.values():
-            worker.send(order)
         return worker
 
     def _briefing(self, number: int, logs: int) -> Start:
@@ -195,6 +193,7 @@ class Generation:
             gid=settings.gid,
             chroot=settings.chroot,
             hold=self.is_held,
+            orders=tuple(self._orders.values()),
         )
 
     def _receive(self, worker: Worker, message: Message) -> None:

@@ -169,6 +169,8 @@ class Worker:
 
     def run(self, deframer: Deframer) -> int:
         """Accept, relay and obey until told to leave. Returns the exit status."""
+        for order in self.start.orders:
+            self.receive(order)
         if not self.start.hold:
             for listener in self.listeners:
                 listener.start()

@@ -1,4 +1,4 @@
-"""Commands between processes: hand the listening sockets over to the next one."""
+"""Commands about the process: another configuration, and the listening sockets for the next process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 from pasvport.control import handover
 from pasvport.control.api.commands import Command, Request
+from pasvport.model import StatsLevel
 
 _CREDENTIALS = struct.Struct("=3i")
 
@@ -28,7 +29,23 @@ async def _give_sockets(request: Request) -> AsyncIterator[str]:
     yield ""
 
 
+async def _reload(request: Request) -> AsyncIterator[str]:
+    complaints = await request.balancer.reload()
+    yield f"Success={0 if complaints else 1}\n"
+    if complaints:
+        yield "--\n" + "".join(f"{complaint}\n" for complaint in complaints)
+
+
 PROCESS_COMMANDS = (
+    Command(
+        "reload",
+        "",
+        "read the configuration again and serve it",
+        _reload,
+        StatsLevel.ADMIN,
+        detail="`Success=1`; or `Success=0`, `--` and what is wrong, and the configuration in force stays. HAProxy has "
+        "it on its master's socket. See [reload.md](reload.md).",
+    ),
     Command(
         "_getsocks",
         "",
