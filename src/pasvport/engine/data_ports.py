@@ -14,16 +14,19 @@ range listens from the start, as in `mode tcp`, and leases are looked up at the 
 from __future__ import annotations
 
 import _socket
+import contextlib
 import errno
 import ipaddress
 import os
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from pasvport import sockets
-from pasvport.address import Family, family_of, unmapped
+from pasvport.address import Family, PortRange, family_of, unmapped
 from pasvport.engine.plant import Plant
-from pasvport.model import AuthTls, Bind, Proxy
+from pasvport.model import AuthTls, Bind, Origin, Proxy
 from pasvport.sight import LeaseSight
 
 _ACCEPTABLE = 0x001
@@ -31,6 +34,7 @@ _GUESSES = 8
 """Random ports looked at before the rest of the pool is gone through in order."""
 _WILDCARDS = ("*", "", "0.0.0.0", "::")
 _BATCH = 16
+_NO_PORTS = PortRange(0, 0)
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 Claim = str
@@ -97,6 +101,9 @@ class Door:
         """Nobody is awaited here."""
         self.ports.doors.pop((self.host, self.port), None)
         if self._sock is not None:
+            # The descriptor lives until this batch of events is over; its port is free at once.
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RD)
             self.ports.plant.loop.close(self._sock.detach())
             self._sock = None
 
@@ -126,16 +133,16 @@ def accepted(sock: _socket.socket) -> tuple[int, str] | None:
 
 
 class Pool:
-    """One bind whose ports are leased."""
+    """The ports that are leased on one address: those of one bind, or of several that are otherwise alike."""
 
-    def __init__(self, bind: Bind, worker: int, workers: int) -> None:
+    def __init__(self, bind: Bind, ports: Sequence[int], worker: int, workers: int) -> None:
         self.bind = bind
         host = bind.endpoint.host
         self.is_wildcard = host in _WILDCARDS
         self.host = "" if self.is_wildcard else unmapped(host)
         self.family = bind.endpoint.family
-        self._low, self._count = bind.ports.low, len(bind.ports)
-        self._worker, self._workers = worker, workers
+        self._ports = ports
+        self._own = ports[worker::workers] or ports
 
     def serves(self, host: str) -> bool:
         """Whether a client that dialled `host` reaches this pool's ports there."""
@@ -149,15 +156,32 @@ class Pool:
 
     def order(self, draw: Callable[[int], int]) -> Iterator[int]:
         """Every port, some perhaps twice: a few at random from this worker's part, then all, that part first."""
-        own = range(self._worker, self._count, self._workers) or range(self._count)
+        own, ports = self._own, self._ports
         for _ in range(min(_GUESSES, len(own))):
-            yield self._low + own[draw(len(own))]
-        start = draw(len(own))
-        for step in range(len(own)):
-            yield self._low + own[(start + step) % len(own)]
-        start = draw(self._count)
-        for step in range(self._count):
-            yield self._low + (start + step) % self._count
+            yield own[draw(len(own))]
+        for part in (own, ports):
+            start = draw(len(part))
+            for step in range(len(part)):
+                yield part[(start + step) % len(part)]
+
+
+def pools(proxy: Proxy, worker: int, workers: int) -> list[Pool]:
+    """Of a frontend, as one of `workers` sees them."""
+    alike: dict[Bind, list[Bind]] = {}
+    for bind in proxy.binds:
+        if bind.data:
+            alike.setdefault(_but_for_ports(bind), []).append(bind)
+    return [Pool(binds[0], _ports_of(binds), worker, workers) for binds in alike.values()]
+
+
+def _but_for_ports(bind: Bind) -> Bind:
+    origin = Origin("", 0)
+    return replace(bind, origin=origin, endpoint=bind.endpoint.with_port(0), ports=_NO_PORTS, name=None, first_id=0)
+
+
+def _ports_of(binds: list[Bind]) -> Sequence[int]:
+    ranges = [range(bind.ports.low, bind.ports.high + 1) for bind in binds]
+    return ranges[0] if len(ranges) == 1 else [port for each in ranges for port in each]
 
 
 class DataPorts:
@@ -182,7 +206,7 @@ class DataPorts:
         self._refused = refused
         self._bits = (proxy.ftp.data_peer_ipv4, proxy.ftp.data_peer_ipv6)
         counters = plant.counters
-        self.pools = [Pool(bind, counters.worker, counters.workers) for bind in proxy.binds if bind.data]
+        self.pools = pools(proxy, counters.worker, counters.workers)
         self.doors: dict[tuple[str, int], Door] = {}
         self.is_standing = proxy.ftp.auth_tls is AuthTls.PASS
         """Listeners are open on every port anyway: doors need no sockets."""

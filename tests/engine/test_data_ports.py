@@ -1,0 +1,173 @@
+"""Leases of data ports, without sessions: what a pool gives, to whom, and when its ports are free again."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine_rig import ORIGIN, loopback
+from pasvport.address import PortRange
+from pasvport.engine.data_ports import DataPorts, Pool
+from pasvport.engine.loop import Loop
+from pasvport.model import Bind, Ftp, Global, Mode, Proxy
+
+HERE, THERE = "127.0.0.1", "127.0.0.2"
+
+
+class Holder:
+    """Remembers who came."""
+
+    def __init__(self) -> None:
+        self.claims: list[str] = []
+        self.strangers: list[str] = []
+
+    def claimed(self, descriptor: int, host: str) -> None:
+        socket.socket(fileno=descriptor).close()
+        self.claims.append(host)
+
+    def stranger_came(self, host: str) -> None:
+        self.strangers.append(host)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of HERE that nobody had a moment ago."""
+    found = [socket.socket() for _ in range(count)]
+    for sock in found:
+        sock.bind((HERE, 0))
+    ports = [sock.getsockname()[1] for sock in found]
+    for sock in found:
+        sock.close()
+    return ports
+
+
+class Office:
+    """The data ports of one frontend in one worker."""
+
+    def __init__(self, ports: list[int], *, worker: int = 0, workers: int = 1, ftp: Ftp | None = None) -> None:
+        self.loop = Loop(time.monotonic)
+        binds = tuple(
+            Bind(replace(ORIGIN, line=port), loopback(port, HERE), PortRange(port, port), data=True) for port in ports
+        )
+        proxy = Proxy(ORIGIN, "fe", 0, 2, True, False, mode=Mode.FTP, binds=binds, ftp=ftp or Ftp())
+        config = SimpleNamespace(settings=Global())
+        counters = SimpleNamespace(worker=worker, workers=workers)
+        plant = SimpleNamespace(loop=self.loop, config=config, counters=counters, report=pytest.fail)
+        self.leased = self.turned_away = 0
+        self.ports = DataPorts(plant, proxy, random.Random(1).randrange, self._count, self._turned_away)  # type: ignore[arg-type]
+
+    def _count(self, step: int) -> None:
+        self.leased += step
+
+    def _turned_away(self) -> None:
+        self.turned_away += 1
+
+    def lease(self, client: str, holder: Holder | None = None):
+        pool = self.ports.pool_for(HERE)
+        assert pool is not None
+        return self.ports.lease(pool, HERE, client, holder or Holder())
+
+    def close(self) -> None:
+        self.ports.close()
+        self.loop.dispose()
+
+
+@pytest.fixture
+def office() -> Iterator[Office]:
+    running = Office(free_ports(3))
+    yield running
+    running.close()
+
+
+def test_single_ports_on_one_address_are_one_pool(office: Office) -> None:
+    given_out = [office.lease("10.0.0.1") for _ in range(3)]
+    assert len({lease.port for lease in given_out}) == 3
+    assert office.lease("10.0.0.1") is None
+    assert office.leased == 3
+
+
+def test_clients_that_differ_share_a_port_and_are_told_apart(office: Office) -> None:
+    here, there = Holder(), Holder()
+    ports = {office.lease(HERE, here).port, *(office.lease(HERE).port for _ in range(2))}
+    assert office.lease(THERE, there).port in ports
+    port = next(port for (_, port), door in office.ports.doors.items() if THERE in door.leases)
+    with socket.create_connection((HERE, port), source_address=(THERE, 0)):
+        while not there.claims:
+            office.loop.turn(5)
+    assert there.claims == [THERE]
+    assert not here.claims
+
+
+def test_a_stranger_consumes_nothing(office: Office) -> None:
+    holder = Holder()
+    port = office.lease(HERE, holder).port
+    with socket.create_connection((HERE, port), source_address=(THERE, 0)):
+        while not holder.strangers:
+            office.loop.turn(5)
+    with socket.create_connection((HERE, port)):
+        while not holder.claims:
+            office.loop.turn(5)
+    assert (holder.strangers, holder.claims, office.turned_away, office.leased) == ([THERE], [HERE], 1, 0)
+
+
+def test_the_only_port_is_free_again_at_once() -> None:
+    office = Office(free_ports(1))
+    try:
+        for _ in range(3):
+            lease = office.lease(HERE)
+            assert lease is not None
+            lease.give_back()
+    finally:
+        office.close()
+
+
+def test_a_port_that_another_worker_leases_is_passed_over() -> None:
+    ports = free_ports(4)
+    one, other = Office(ports, worker=0, workers=2), Office(ports, worker=1, workers=2)
+    try:
+        taken = [one.lease(HERE).port for _ in range(3)]
+        assert other.lease(HERE).port not in taken
+        assert other.lease(HERE) is None
+    finally:
+        one.close()
+        other.close()
+
+
+def test_nothing_listens_that_nobody_leases(office: Office) -> None:
+    lease = office.lease(HERE)
+    lease.give_back()
+    office.loop.turn(0)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HERE, lease.port))
+
+
+@given(st.integers(1, 60), st.integers(0, 7), st.integers(1, 8), st.integers(0))
+def test_a_pool_offers_every_port(count: int, worker: int, workers: int, seed: int) -> None:
+    bind = Bind(ORIGIN, loopback(5000, HERE), PortRange(5000, 4999 + count), data=True)
+    pool = Pool(bind, range(5000, 5000 + count), worker % workers, workers)
+    assert set(pool.order(random.Random(seed).randrange)) == set(range(5000, 5000 + count))
+
+
+@pytest.mark.parametrize(
+    ("ftp", "one", "other", "same"),
+    [
+        (Ftp(), "10.0.0.1", "10.0.0.2", False),
+        (Ftp(data_peer_ipv4=24, data_peer_ipv6=64), "10.0.0.1", "10.0.0.200", True),
+        (Ftp(data_peer_ipv4=24, data_peer_ipv6=64), "10.0.0.1", "10.0.1.1", False),
+        (Ftp(data_peer_ipv4=24, data_peer_ipv6=64), "2001:db8::1", "2001:db8::2", True),
+        (Ftp(data_peer_ipv4=0, data_peer_ipv6=0), "10.0.0.1", "192.0.2.1", True),
+    ],
+)
+def test_whom_a_lease_is_for(ftp: Ftp, one: str, other: str, same: bool) -> None:
+    office = Office(free_ports(1), ftp=ftp)
+    try:
+        assert (office.ports.claim_of(one) == office.ports.claim_of(other)) is same
+    finally:
+        office.close()
