@@ -156,7 +156,8 @@ def _words(view: ServerView) -> str:
     result = view.check.result
     if not view.check.configured or view.check.paused or result.outcome is Outcome.UNKNOWN:
         return f"Now {view.status}"
-    detail = f", {result.shown_text}" if result.text else ""
+    # A detail in parentheses only says which kind of check it was.
+    detail = f", {result.shown_text}" if result.text and not result.text.startswith("(") else ""
     return f"Now {view.status}: {result.status.description}{detail}"
 
 
