@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import ExitStack
 
 import pytest
 
 from api_rig import Connection, ask, rows
 from farm.waiting import until
 from pasvport.control.information import version
-from process_rig import DEADLINE, Running, Upstream, free_ports, kill, session, talk
+from process_rig import DEADLINE, Running, Upstream, connect, free_ports, kill, session, talk
 
 SERVERS = "".join(f"    server s{number} 127.0.0.1:9\n" for number in range(400))
 
@@ -226,26 +227,48 @@ def test_maintenance_and_drain_send_nobody_new(one, upstream):
             pass
 
 
-def limited(serve, upstream, order):
-    """Whether a second session has to wait after `order`."""
-    port, path = serve("maxconn 10")
-    assert ask(path, order) == "\n"
-    with session(port, upstream) as (client, server):
-        second = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
-        with second:
+def waits(upstream):
+    """Whether nobody reaches the server now."""
+    upstream.listener.settimeout(0.3)
+    try:
+        upstream.listener.accept()[0].close()
+    except TimeoutError:
+        return True
+    finally:
+        upstream.listener.settimeout(DEADLINE)
+    return False
+
+
+@pytest.mark.parametrize("order", ["set maxconn global 1", "set maxconn frontend fe 1", "set maxconn server be/s 1"])
+def test_fewer_connections_at_a_time(tmp_path, upstream, order):
+    (port,) = free_ports(1)
+    text = configuration(tmp_path, port, upstream.port, "maxconn 10")
+    text = text.replace("frontend fe\n", "frontend fe\n    maxconn 10\n")
+    text = text.replace(f"server s 127.0.0.1:{upstream.port}\n", f"server s 127.0.0.1:{upstream.port} maxconn 10\n")
+    with Running(tmp_path, text):
+        assert ask(tmp_path / "sock", order) == "\n"
+        with session(port, upstream) as (client, server), connect(port) as second:
             second.sendall(b"ping")
-            upstream.listener.settimeout(0.3)
-            with pytest.raises(TimeoutError):
-                upstream.listener.accept()
-            upstream.listener.settimeout(DEADLINE)
+            assert waits(upstream)
             client.close()
             server.close()
             with upstream.accept() as served:
                 assert served.recv(4) == b"ping"
+        assert ask(tmp_path / "sock", order.replace(" 1", " 9")) == "\n"
+        with session(port, upstream), session(port, upstream):
+            pass
 
 
-def test_fewer_connections_at_a_time(serve, upstream):
-    limited(serve, upstream, "set maxconn global 1")
+def test_fewer_connections_a_second(serve, upstream):
+    port, path = serve()
+    assert ask(path, "set rate-limit connections global 1") == "\n"
+    with ExitStack() as clients:
+        for _ in range(6):
+            clients.enter_context(connect(port))
+        with upstream.accept():
+            assert any(waits(upstream) for _ in range(4))
+        assert "ConnRateLimit: 1\n" in ask(path, "show info")
+        assert ask(path, "set rate-limit connections global 0") == "\n"
 
 
 def test_a_socket_may_show_how_grave_remarks_are(serve, tmp_path):
