@@ -284,23 +284,25 @@ class ControlChannel(Transfers):
     @property
     def bytes_in(self) -> int:
         """Bytes the client sent: commands and uploads."""
-        control = super().bytes_in if self.blind else self.heard
+        upload = self.upload
+        control = self.heard if upload is None else upload.taken
         return control + self.dialogue.record.bytes_in + self.moving(Direction.UPLOAD)
 
     @property
     def bytes_out(self) -> int:
         """Bytes the server sent: replies and downloads."""
-        control = super().bytes_out if self.blind else self.spoken
+        download = self.download
+        control = self.spoken if download is None else download.taken
         return control + self.dialogue.record.bytes_out + self.moving(Direction.DOWNLOAD)
 
     def count_bytes(self) -> None:
         """Add what has passed since the last time."""
         inward, outward = self.bytes_in, self.bytes_out
-        cells = self.plant.cells
+        cells, more_in, more_out = self.plant.cells, inward - self.counted[0], outward - self.counted[1]
         for owner in self._owners():
-            cells[owner.bin] += inward - self.counted[0]
-            cells[owner.bout] += outward - self.counted[1]
-        cells[self.plant.process.bytes_out] += outward - self.counted[1]
+            cells[owner.bin] += more_in
+            cells[owner.bout] += more_out
+        cells[self.plant.process.bytes_out] += more_out
         self.counted = (inward, outward, 0)
 
     def ftp_summary(self) -> FtpSessionSight:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections import deque
 from typing import Final
 
 from pasvport import sockets
@@ -81,7 +80,7 @@ class Conversation(Session):
         assert service is not None
         self.service: FtpService = service
         self.dialogue = Dialogue(service.settings())
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._is_telling = False
         self.blind = False
         self.data: DataConnections | None = None
@@ -113,7 +112,7 @@ class Conversation(Session):
         events = self._events
         try:
             while events:
-                self._obey(self.dialogue.receive(events.popleft()))
+                self._obey(self.dialogue.receive(events.pop(0)))
         finally:
             self._is_telling = False
         if self.phase is not OVER and not self.blind:

@@ -35,6 +35,8 @@ _GUESSES = 8
 _WILDCARDS = ("*", "", "0.0.0.0", "::")
 _BATCH = 16
 _NO_PORTS = PortRange(0, 0)
+_MOST_ADDRESSES = 256
+"""Addresses of this machine whose pool is remembered."""
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 Claim = str
@@ -202,6 +204,7 @@ class DataPorts:
         self.plant = plant
         self._proxy = proxy
         self._draw = draw
+        self._pool_of: dict[str, Pool | None] = {}
         self.count = changed
         self._refused = refused
         self._bits = (proxy.ftp.data_peer_ipv4, proxy.ftp.data_peer_ipv6)
@@ -215,6 +218,15 @@ class DataPorts:
 
     def pool_for(self, host: str) -> Pool | None:
         """The pool whose ports a client that dialled `host` is given; another address only where there is no other."""
+        try:
+            return self._pool_of[host]
+        except KeyError:
+            found = self._pool_of[host] = self._find_pool(host)
+            if len(self._pool_of) > _MOST_ADDRESSES:
+                del self._pool_of[next(iter(self._pool_of))]
+            return found
+
+    def _find_pool(self, host: str) -> Pool | None:
         matching = [pool for pool in self.pools if pool.serves(host)]
         family = family_of(host)
         others = [pool for pool in self.pools if not pool.is_wildcard and family_of(pool.host) is family]

@@ -103,18 +103,20 @@ class Transfers(Conversation):
         """Reset both data connections; before whatever else waits to be told, so is the end."""
         data = self.data
         if data is not None and not data.is_over:
-            self._events.appendleft(data.cut())
+            self._events.insert(0, data.cut())
 
     def record_transfer(self, action: RecordTransfer) -> None:
         """A transfer has ended: count it and write its line."""
         record, data = action.record, self.data
-        down = record.direction is Direction.DOWNLOAD
+        down, counts = record.direction is Direction.DOWNLOAD, self.plant.cells
+        failed, started = not record.is_complete, data is not None and data.started_at > 0
         for cells in self.owners_of_events():
-            counts = self.plant.cells
             counts[cells.ftp_xfer] += 1
-            counts[cells.ftp_xfer_fail] += not record.is_complete
             counts[cells.ftp_down if down else cells.ftp_up] += record.size
-            counts[cells.ftp_xfer_cur] -= bool(data is not None and data.started_at)
+            if failed:
+                counts[cells.ftp_xfer_fail] += 1
+            if started:
+                counts[cells.ftp_xfer_cur] -= 1
         if data is not None and data.path == record.number:
             self._add_times(record, data)
         logger = self.doorway.frontend.logger

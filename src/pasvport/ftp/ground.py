@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from enum import StrEnum, auto
 
@@ -106,8 +105,9 @@ class Ground:
         self._client = LineSplitter(settings.max_line)
         self._server = LineSplitter(settings.max_line)
         self._reader = ReplyReader(settings.max_reply)
-        self._expected: deque[Expected] = deque()
-        self._held: deque[Command] = deque()
+        # A deque's first block is 600 bytes, which an idle session would keep; these hold a few things at most.
+        self._expected: list[Expected] = []
+        self._held: list[Command] = []
         self._client_host = self._advertise = self._server_host = ""
         self._family = Family.IPV4
         self._server_passive = DataMode.NONE

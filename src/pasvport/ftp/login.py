@@ -6,8 +6,6 @@ CLNT and USER was asked, which the next one is asked again, its replies swallowe
 
 from __future__ import annotations
 
-from collections import deque
-
 from pasvport.ftp.actions import ChooseServer, CountLoginFailure, LeaveServer, NoteLogin, SendToClient, SendToServer
 from pasvport.ftp.events import ClientConnected, LoginLimitExceeded, NoServer, ServerAssigned, ServerConnected
 from pasvport.ftp.features import common_features, rendered_features
@@ -54,7 +52,7 @@ class Login(Moving):
         self._greeted = False
         self._preamble: list[bytes] = []
         self._user_line = b""
-        self._replay: deque[bytes] = deque()
+        self._replay: list[bytes] = []
         self._refusal: bytes = _UNAVAILABLE
 
     # --- the greeting and the choice ------------------------------------------------------------------------------
@@ -90,7 +88,7 @@ class Login(Moving):
         if self._record.redispatches >= self._settings.redispatches:
             self._end(culprit, reason, self._refusal)
             return
-        self._held.extendleft(reversed(list(self._unanswered())))
+        self._held[:0] = self._unanswered()
         self._leave_server()
         self._record.redispatches += 1
         self._choose(again=True, reason=reason)
@@ -129,7 +127,7 @@ class Login(Moving):
             self._phase = Phase.OPEN
             return
         self._phase = Phase.REPLAYING
-        self._ask(self._replay.popleft(), Purpose.REPLAY, Command(""))
+        self._ask(self._replay.pop(0), Purpose.REPLAY, Command(""))
 
     def _replay_reply(self, expected: Expected, reply: Reply) -> None:
         if reply.is_preliminary:
@@ -147,7 +145,7 @@ class Login(Moving):
         if command.verb == "USER":
             if self._settings.deferred and self._must_move(command.argument):
                 self._record.user = command.argument
-                self._held.appendleft(command)
+                self._held.insert(0, command)
                 self._do(SendToServer(b"QUIT" + CRLF))
                 self._leave_server()
                 self._user_line = b""
@@ -176,7 +174,7 @@ class Login(Moving):
         verb = command.verb
         if verb == "USER":
             self._record.user = command.argument
-            self._held.appendleft(command)
+            self._held.insert(0, command)
             self._choose()
         elif verb == "QUIT":
             self._say(221, "Goodbye.")

@@ -78,7 +78,7 @@ class Replies(Login):
         """Whose reply this is. Servers answer commands given during a transfer before its end, or after."""
         waiting = self._expected
         while waiting and waiting[0].doubtful and code not in _ABORT_ANSWERS:
-            waiting.popleft()
+            del waiting[0]
         if not waiting:
             return None
         head = waiting[0]

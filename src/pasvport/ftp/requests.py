@@ -81,7 +81,7 @@ class Requests(Replies):
         if self._server_gone:
             return None
         if (path is None and not self._expected) or not self._is_busy:
-            return held.popleft() if self._draining is None else None
+            return held.pop(0) if self._draining is None else None
         if path is None or not path.is_transferring or len(self._expected) > MAX_IN_TRANSFER:
             return None
         if not path.aborted:
@@ -90,7 +90,7 @@ class Requests(Replies):
                 held.remove(urgent)
                 return urgent
         verb = VERBS.get(held[0].verb)
-        return held.popleft() if verb is not None and verb.in_transfer and verb.name != "ABOR" else None
+        return held.pop(0) if verb is not None and verb.in_transfer and verb.name != "ABOR" else None
 
     def _obey(self, command: Command) -> None:
         verb = command.verb
