@@ -120,7 +120,7 @@ class EntryRow:
     """A stick entry on its way to another worker. `left` is in seconds, None for ever.
 
     `data` follows the table's stored types in the order of their ids; a rate is (started, current, previous), an
-    array a tuple in a tuple.
+    array a tuple in a tuple. Empty: another worker has it.
     """
 
     key: bytes

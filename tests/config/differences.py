@@ -73,7 +73,6 @@ DIFFERENCES: dict[str, str] = {
     "proxy-errorfile": "pasvport ignores HTTP error files with a warning, so it does not open them",
     "proxy-filter": _LATER,
     "proxy-dispatch": _LATER,
-    "proxy-load-server-state": _LATER,
     "proxy-email-alert": _LATER,
     "proxy-persist-rdp": _LATER,
     "default-backend-mode-mismatch": _HTTP,

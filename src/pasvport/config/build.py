@@ -189,6 +189,8 @@ def _with_backend(proxy: Proxy, draft: ProxyDraft) -> Proxy:
         check_path=draft.check_path,
         ftp_check=draft.ftp_check if draft.check_kind is CheckKind.FTP else None,
         use_server=_use_rules(draft.use_server),
+        load_server_state=draft.load_server_state,
+        server_state_file_name=draft.server_state_file_name,
         nolinger_server=draft.option("nolinger"),
     )
 

@@ -236,6 +236,8 @@ class ProxyDraft:
     check_command: str | None = None
     check_path: str | None = None
     ftp_check: FtpCheck | None = None
+    load_server_state: str | None = None
+    server_state_file_name: str | None = None
     # mode ftp
     ftp: Ftp = field(default_factory=Ftp)
     ftp_only: dict[str, Leftover] = field(default_factory=dict)
@@ -284,7 +286,7 @@ class ProxyDraft:
         self.steps_inherited = bool(self.check_steps)
 
 
-_OWN = frozenset({"header", "kind", "name", "side", "id", "own_timeouts", "ftp_only"})
+_OWN = frozenset({"server_state_file_name", "header", "kind", "name", "side", "id", "own_timeouts", "ftp_only"})
 
 
 def _copied(value: object) -> object:

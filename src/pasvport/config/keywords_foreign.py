@@ -51,7 +51,6 @@ _LATER: tuple[Keyword[ProxyDraft], ...] = (
         places=Place.EITHER | Place.NAMED_DEFAULTS,
         priority="P0",
     ),
-    *later("load-server-state-from-file server-state-file-name", "State over restarts.", places=_BE, priority="P1"),
     *later("force-persist ignore-persist", "Persistence by condition.", places=Place.BACKEND, priority="P2"),
     *later("declare filter", "Captures and filters.", places=Place.EITHER, priority="P2"),
     *later(

@@ -11,6 +11,7 @@ from pasvport.config.draft import GlobalDraft
 from pasvport.config.keywords import Keyword, Place, Status, Table, later, not_supported, words
 from pasvport.config.keywords_environment import ENVIRONMENT_ROWS
 from pasvport.config.keywords_log import read_log
+from pasvport.config.keywords_state import GLOBAL_STATE_ROWS
 from pasvport.config.keywords_stats_socket import STATS_ROWS
 from pasvport.config.placement import check_count
 from pasvport.config.scalars import lenient_int, strict_int
@@ -352,12 +353,10 @@ _LATER: tuple[Keyword[GlobalDraft], ...] = (
         places=_GLOBAL,
         priority="P1",
     ),
-    *later("server-state-file server-state-base", "State over restarts.", places=_GLOBAL, priority="P1"),
-    *later("set-var set-var-fmt", "Variables.", places=_GLOBAL),
     *later(
-        "tune.vars.global-max-size tune.vars.proc-max-size tune.vars.sess-max-size tune.vars.txn-max-size "
-        "tune.vars.reqres-max-size tune.vars.check-max-size tune.peers.max-updates-at-once unix-bind set-dumpable "
-        "nogetaddrinfo expose-experimental-directives pp2-never-send-local insecure-setuid-wanted",
+        "set-var set-var-fmt tune.vars.global-max-size tune.vars.proc-max-size tune.vars.sess-max-size "
+        "tune.vars.txn-max-size tune.vars.reqres-max-size tune.vars.check-max-size tune.peers.max-updates-at-once "
+        "unix-bind set-dumpable expose-experimental-directives pp2-never-send-local insecure-setuid-wanted",
         "Not planned yet.",
         places=_GLOBAL,
     ),
@@ -368,7 +367,7 @@ _LATER: tuple[Keyword[GlobalDraft], ...] = (
         "tune.recv_enough tune.fd.edge-triggered tune.buffers.limit tune.buffers.reserve tune.fail-alloc "
         "no-memory-trimming tune.idle-pool.shared tune.pool-low-fd-ratio tune.pool-high-fd-ratio tune.maxrewrite "
         "tune.fast-forward no-quic limited-quic tune.lua.forced-yield tune.lua.maxmem tune.lua.service-timeout "
-        "tune.lua.session-timeout tune.lua.task-timeout",
+        "tune.lua.session-timeout tune.lua.task-timeout nogetaddrinfo",
         "About the inside of HAProxy.",
         places=_GLOBAL,
         priority="P3",
@@ -397,5 +396,5 @@ _REMOVED: tuple[Keyword[GlobalDraft], ...] = (
 )
 
 GLOBAL: Table[GlobalDraft] = Table(
-    _PROCESS + _NAMES + STATS_ROWS + ENVIRONMENT_ROWS + _TUNING + _LATER + _HTTP + _REMOVED
+    _PROCESS + _NAMES + STATS_ROWS + GLOBAL_STATE_ROWS + ENVIRONMENT_ROWS + _TUNING + _LATER + _HTTP + _REMOVED
 )

@@ -16,6 +16,7 @@ from pasvport.config.keywords_ftp import FTP_ROWS
 from pasvport.config.keywords_logging import LOGGING_ROWS
 from pasvport.config.keywords_option import read_option
 from pasvport.config.keywords_source import read_source
+from pasvport.config.keywords_state import PROXY_STATE_ROWS
 from pasvport.config.keywords_stats import STATS_ROWS
 from pasvport.config.keywords_stick import read_stick, read_stick_table
 from pasvport.config.keywords_timeout import TIMEOUT_ROWS
@@ -356,5 +357,14 @@ _COMMON: tuple[Keyword[ProxyDraft], ...] = (
 
 
 PROXY: Table[ProxyDraft] = Table(
-    _LISTENING + _SERVING + BALANCE_ROWS + TIMEOUT_ROWS + _COMMON + FTP_ROWS + LOGGING_ROWS + STATS_ROWS + FOREIGN_ROWS
+    _LISTENING
+    + _SERVING
+    + BALANCE_ROWS
+    + TIMEOUT_ROWS
+    + _COMMON
+    + FTP_ROWS
+    + LOGGING_ROWS
+    + STATS_ROWS
+    + PROXY_STATE_ROWS
+    + FOREIGN_ROWS
 )

@@ -6,50 +6,74 @@ their own: the number that an entry holds may be another's by now. An entry whos
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pasvport.model import Config, Proxy, StickTable
+from pasvport.address import packed, unmapped
+from pasvport.model import Config, KeyType, Proxy, StickTable
+from pasvport.steering import worker_of
 from pasvport.stick.keys import is_source_bound
 from pasvport.wire import EntryLearnt, EntryRow, ShareEntry, TakeEntries
 
-Message = TakeEntries | ShareEntry
+_MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """What becomes of the entries of one table. `servers` maps ids; `home`: worker N's entries are worker N's again."""
+    """What becomes of the entries of one table. `servers` maps ids; `kind` is what keys are, None unless each belongs
+    to the worker of one source address; of these there are `workers` now, and `before` there were so many."""
 
     servers: dict[int, int]
-    home: bool
+    kind: KeyType | None
+    before: int
+    workers: int
+
+    def home(self, key: bytes, giver: int) -> int | None:
+        """The one worker that will be asked for a key that worker `giver` had; None: any."""
+        if self.workers == 1:
+            return 0
+        if self.kind is None:
+            return None
+        if self.before == self.workers:
+            return giver
+        address = _address(self.kind, key)
+        return None if address is None else worker_of(address, self.workers)
 
 
 class Entries:
     """The way of stick entries from the configuration `old` to `new`."""
 
     def __init__(self, old: Config, new: Config) -> None:
-        tables = {proxy.stick_table.name: proxy.stick_table for proxy in new.proxies if proxy.stick_table is not None}
+        tables = {table.name: table for table in _tables(new)}
         self._routes = {
-            proxy.stick_table.name: _route(proxy.stick_table.name, old, new)
-            for proxy in old.proxies
-            if proxy.stick_table is not None and _is_same(proxy.stick_table, tables.get(proxy.stick_table.name))
+            table.name: _route(table.name, old, new)
+            for table in _tables(old)
+            if _is_same(table, tables.get(table.name))
         }
 
-    def carried(self, part: TakeEntries) -> TakeEntries | None:
-        """The entries as the new configuration means them; None when it has no such table."""
+    def carried(self, part: TakeEntries, giver: int) -> Iterator[tuple[int, TakeEntries]]:
+        """(worker, what it gets) of entries that worker `giver` had, as the new configuration means them."""
         route = self._routes.get(part.table)
         if route is None:
-            return None
-        return replace(part, rows=tuple(_carried(row, route.servers) for row in part.rows))
+            return
+        rows: dict[int, list[EntryRow]] = {}
+        for row in part.rows:
+            carried = _carried(row, route.servers)
+            home = route.home(row.key, giver)
+            for worker in range(route.workers) if home is None else (home,):
+                # What is counted must be counted once over all workers.
+                is_counter = home is not None or worker == giver
+                rows.setdefault(worker, []).append(carried if is_counter else replace(carried, data=()))
+        for worker, found in rows.items():
+            yield worker, replace(part, rows=tuple(found))
 
-    def learnt(self, message: EntryLearnt) -> ShareEntry | None:
-        """What a session of the old configuration learnt."""
+    def learnt(self, message: EntryLearnt, giver: int) -> tuple[int | None, ShareEntry] | None:
+        """(worker, None for all of them; what it gets) of what a session of the old configuration learnt."""
         route = self._routes.get(message.table)
         server = route.servers.get(message.server_id) if route is not None else None
-        return None if server is None else ShareEntry(message.table, message.key, server)
-
-    def stays_home(self, table: str) -> bool:
-        """Whether the worker of the same number, and no other, will be asked for a worker's entries."""
-        return self._routes[table].home
+        if route is None or server is None:
+            return None
+        return route.home(message.key, giver), ShareEntry(message.table, message.key, server)
 
 
 def _carried(row: EntryRow, servers: dict[int, int]) -> EntryRow:
@@ -69,9 +93,25 @@ def _route(table: str, old: Config, new: Config) -> _Route:
     for name, number in _servers(old, table):
         if name in ids:
             servers.setdefault(number, ids[name])
-    workers = old.settings.nbthread
-    home = workers == new.settings.nbthread and (workers == 1 or (_is_bound(old, table) and _is_bound(new, table)))
-    return _Route(servers, home)
+    kind = next(found.key_type for found in _tables(new) if found.name == table)
+    bound = _is_bound(old, table) and _is_bound(new, table)
+    return _Route(servers, kind if bound else None, old.settings.nbthread, new.settings.nbthread)
+
+
+def _address(kind: KeyType, key: bytes) -> bytes | None:
+    """The packed source address that a key is; None where that cannot be told."""
+    if kind is KeyType.STRING:
+        try:
+            return packed(unmapped(key.decode()))
+        except ValueError:
+            return None
+    if kind is KeyType.IPV6 and key.startswith(_MAPPED):
+        return key[len(_MAPPED) :]
+    return key if kind is not KeyType.BINARY and len(key) in (4, 16) else None
+
+
+def _tables(config: Config) -> list[StickTable]:
+    return [proxy.stick_table for proxy in config.proxies if proxy.stick_table is not None]
 
 
 def _users(config: Config, table: str) -> list[Proxy]:
@@ -88,5 +128,5 @@ def _is_bound(config: Config, name: str) -> bool:
     if config.settings.noreuseport:
         return False
     rules = [rule for proxy in config.proxies for rule in proxy.stick_rules if rule.table == name]
-    tables = [proxy.stick_table for proxy in config.proxies if proxy.stick_table is not None]
-    return all(is_source_bound(rule.expression, table) for rule in rules for table in tables if table.name == name)
+    tables = [table for table in _tables(config) if table.name == name]
+    return all(is_source_bound(rule.expression, table) for rule in rules for table in tables)

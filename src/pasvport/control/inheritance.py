@@ -19,7 +19,7 @@ def inherit(roster: Roster, former: Roster) -> None:
     """Servers known by the same names at the same address go on as they stood; workers hear of what that changes."""
     before = {standing.name: standing for standing in former.standings()}
     heirs = [(standing, before[standing.name]) for standing in roster.standings() if standing.name in before]
-    heirs = [(standing, old) for standing, old in heirs if _is_same(standing.server, old.server)]
+    heirs = [(standing, old) for standing, old in heirs if _is_same(standing.server, _configured(old))]
     for standing, old in heirs:
         _administer(standing, old)
         _adopt(standing, old)
@@ -30,6 +30,11 @@ def inherit(roster: Roster, former: Roster) -> None:
             backend.downtime, backend.times_down = old_backend.downtime, old_backend.times_down
             if bool(backend.usable) is bool(old_backend.usable):
                 backend.since = old_backend.since
+
+
+def _configured(standing: Standing) -> Server:
+    """What the text said, whatever address was ordered since."""
+    return standing.proxy.servers[standing.position[1]]
 
 
 def _is_same(server: Server, old: Server) -> bool:
@@ -49,9 +54,10 @@ def _administer(standing: Standing, old: Standing) -> None:
 
 
 def _adopt(standing: Standing, old: Standing) -> None:
-    if standing.server.weight == old.server.weight:
+    before = _configured(old)
+    if standing.server.weight == before.weight:
         standing.weight = old.weight
-    if (standing.server.maxconn, standing.server.minconn) == (old.server.maxconn, old.server.minconn):
+    if (standing.server.maxconn, standing.server.minconn) == (before.maxconn, before.minconn):
         standing.maxconn, standing.minconn = old.maxconn, old.minconn
     _adopt_health(standing, old)
     standing.check_enabled = old.check_enabled or old.check is None

@@ -147,10 +147,12 @@ class Ports:
     def _open(self, pending: _Pending, config: Config) -> None:
         bind, proxy, settings = pending.opening.bind, pending.opening.proxy, config.settings
         group = pending.group
-        for member in pending.fresh if pending.is_same else group.members:
-            if member not in pending.fresh:
+        for member in group.members:
+            if not pending.is_same and member not in pending.fresh:
                 sockets.refit(member, bind, proxy, settings)
-            sockets.begin(member, bind, proxy, settings)
+            # What was held may be paused.
+            if not pending.is_same or not _is_listening(member):
+                sockets.begin(member, bind, proxy, settings)
         if len(group.members) > 1:
             self._steer(group.steered)
 
@@ -320,6 +322,10 @@ class Ports:
 
 def _is_joinable(member: socket.socket) -> bool:
     return bool(member.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+
+
+def _is_listening(member: socket.socket) -> bool:
+    return bool(member.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _is_tcp(member: socket.socket) -> bool:

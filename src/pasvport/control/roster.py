@@ -49,8 +49,8 @@ class Roster:
         self._now = now
         self._say = say
         self._counts = counts
-        self._transitions = Transitions(now, on_change, say, counts)
-        self._backends = self._transitions.backends
+        self.transitions = Transitions(now, on_change, say, counts)
+        self._backends = self.transitions.backends
         self.on_hurry: Callable[[int, int], None] = lambda proxy, server: None
         self._standings: dict[Position, Standing] = {}
         self._arranged: dict[Position, ServerState] = {}
@@ -161,7 +161,7 @@ class Roster:
             state = standing.state(now)
             if self._arranged.get(position) != state:
                 self._arranged[position] = state
-                self._transitions.tell(standing)
+                self.transitions.tell(standing)
 
     # --- checks ---------------------------------------------------------------------------------------------------
 
@@ -202,13 +202,13 @@ class Roster:
         if result.outcome is Outcome.FAILED:
             # Only an agent's own word takes a server down; an agent that cannot be asked says nothing.
             if not health.value and (not agent or result.status is Status.L7STS):
-                self._transitions.stop(standing, because)
+                self.transitions.stop(standing, because)
         elif standing.in_maintenance or not standing.is_healthy():
             return
         elif result.outcome is Outcome.CONDITIONAL and not agent:
-            self._transitions.fade(standing, because)
+            self.transitions.fade(standing, because)
         elif result.outcome is Outcome.PASSED and not (agent and standing.operation is Operation.STOPPING):
-            self._transitions.run(standing, because)
+            self.transitions.run(standing, because)
 
     def _cause(self, standing: Standing, result: CheckResult) -> str:
         if standing.tracked is not None or standing.proxy.logging.log_health_checks:
@@ -292,9 +292,9 @@ class Roster:
         standing = self._standings[proxy, server]
         raised, cleared = _ADMIN_MODES[mode]
         for flag in raised:
-            self._transitions.raise_flag(standing, flag)
+            self.transitions.raise_flag(standing, flag)
         for flag in cleared:
-            self._transitions.clear_flag(standing, flag)
+            self.transitions.clear_flag(standing, flag)
 
     def set_weight(self, proxy: int, server: int, text: str) -> str:
         """`set weight`: `N` (0..256) or `N%` of the configured weight. HAProxy's complaint, or "" when done."""
@@ -305,7 +305,7 @@ class Roster:
         if weight and weight != standing.server.weight and is_static(standing.proxy.balance):
             return "Backend is using a static LB algorithm and only accepts weights '0%' and '100%'."
         if weight != standing.weight:
-            self._transitions.reweigh(standing, weight)
+            self.transitions.reweigh(standing, weight)
         return ""
 
     def set_maxconn(self, proxy: int, server: int, text: str) -> str:
@@ -319,7 +319,7 @@ class Roster:
         if rest:
             return "Trailing garbage in maxconn string"
         standing.maxconn = max(0, value)
-        self._transitions.tell(standing)
+        self.transitions.tell(standing)
         return ""
 
     def set_health(self, proxy: int, server: int, mode: str) -> None:
@@ -328,7 +328,7 @@ class Roster:
         change, full = _HEALTH_MODES[mode]
         if standing.check is not None:
             standing.check.value = standing.check.top if full else 0
-        change(self._transitions, standing, ", changed from CLI")
+        change(self.transitions, standing, ", changed from CLI")
 
     def set_agent(self, proxy: int, server: int, *, up: bool) -> None:
         """`set server B/S agent up|down`: believe it until the agent speaks again."""
@@ -337,7 +337,7 @@ class Roster:
             return
         standing.agent.value = standing.agent.top if up else 0
         change = Transitions.run if up else Transitions.stop
-        change(self._transitions, standing, ", changed from CLI")
+        change(self.transitions, standing, ", changed from CLI")
 
     def clear_counters(self) -> None:
         """`clear counters all`: what was counted of checks and of times down."""

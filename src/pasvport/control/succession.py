@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from pasvport.control.allowances import UNLIMITED
 from pasvport.control.entries import Entries
 from pasvport.control.generation import Generation
 from pasvport.control.inheritance import inherit
@@ -19,6 +20,7 @@ from pasvport.control.tally import Tally, is_largest
 from pasvport.control.workers import Worker
 from pasvport.model import Bind, Config
 from pasvport.record import Block, CounterLayout
+from pasvport.slots import server_key
 from pasvport.wire import EntryLearnt, PauseListeners, ServerChanged, TakeEntries, TellEntries
 
 _PORTION = 500
@@ -51,19 +53,14 @@ class Legacy:
         """The same with another generation that accepts."""
         return Legacy(self.old, newest, self._carrier)
 
-    def takers(self, giver: Worker, table: str) -> list[Worker]:
-        """The new workers that must know what an old one says of a table."""
-        members = self.new.crew.members
-        if self.entries.stays_home(table):
-            return [worker for worker in members if worker.number == giver.number]
-        return list(members)
-
     def learn(self, worker: Worker, message: EntryLearnt) -> None:
         """A session of the old generation learnt a server, or still uses an entry."""
-        share = self.entries.learnt(message)
-        if share is not None:
-            for taker in self.takers(worker, message.table):
-                taker.send(share)
+        learnt = self.entries.learnt(message, worker.number)
+        if learnt is not None:
+            home, share = learnt
+            for taker in self.new.crew.members:
+                if home in (None, taker.number):
+                    taker.send(share)
 
     def change(self, change: ServerChanged) -> None:
         """A server changed: the old workers, who check nothing any more, hear of it under their own numbers."""
@@ -84,6 +81,7 @@ async def hand_over(legacy: Legacy) -> None:
     """
     old, new = legacy.old, legacy.new
     inherit(new.roster, old.roster)
+    _keep_limits(new)
     await new.start()
     await _copy_entries(legacy, changed=False)
     old.crew.tell(PauseListeners(True))
@@ -120,22 +118,30 @@ async def _copy_from(legacy: Legacy, worker: Worker, *, changed: bool) -> None:
     while True:
         told = await legacy.old.entries(worker, question)
         for part in told.parts:
-            carried = legacy.entries.carried(part)
-            if carried is not None:
-                await _give(legacy, worker, carried)
+            for number, carried in legacy.entries.carried(part, worker.number):
+                await _give(legacy, number, carried)
         if told.last:
             return
         question = TellEntries(_PORTION, changed=changed)
 
 
-async def _give(legacy: Legacy, giver: Worker, part: TakeEntries) -> None:
-    for worker in legacy.takers(giver, part.table):
-        while worker.backlog > _LARGEST_BACKLOG and worker in legacy.new.crew.members:
-            await asyncio.sleep(_PAUSE)
-        worker.send(part)
+async def _give(legacy: Legacy, number: int, part: TakeEntries) -> None:
+    for worker in legacy.new.crew.members:
+        if worker.number == number:
+            while worker.backlog > _LARGEST_BACKLOG and worker in legacy.new.crew.members:
+                await asyncio.sleep(_PAUSE)
+            worker.send(part)
 
 
 # --- servers and counters -----------------------------------------------------------------------------------------
+
+
+def _keep_limits(new: Generation) -> None:
+    """Room for the `maxconn` that an operator gave a server."""
+    for standing in new.roster.standings():
+        key = server_key(*standing.position)
+        if standing.maxconn != standing.server.maxconn and key in new.allowances:
+            new.allowances.resize(key, max(standing.maxconn or UNLIMITED, new.allowances.size(key)))
 
 
 def _server_places(config: Config) -> dict[tuple[str, str], tuple[int, int]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pasvport.config.diagnostics import Diagnostics, Severity, message
-from pasvport.control import host, report
+from pasvport.control import host, report, state_files
 from pasvport.control.background import in_thread
 from pasvport.control.console import Console
 from pasvport.control.generation import Generation, cancel
@@ -87,6 +87,7 @@ class Supervisor:
         self._ending: asyncio.Future[int] = self._loop.create_future()
         self._soft_stop: asyncio.Task[None] | None = None
         self.generation = Generation(config, ports, console, Manner(orders.master_worker, orders.worker_module))
+        state_files.apply(config, self.generation.roster, lambda proxy, text: self.generation.say_all([(proxy, text)]))
         self.former: list[Generation] = []
         """Generations that serve no new client any more, oldest first."""
         self._retiring: dict[Generation, asyncio.Task[None]] = {}

@@ -66,7 +66,7 @@ def take(table: StickTable, message: TakeEntries, now: float) -> None:
         if row.left is not None:
             entry.expires = max(before, min(entry.expires, now + row.left))
         entry.server_id, entry.server_key = row.server_id, row.server_key
-        for place, found in places:
+        for place, found in places if row.data else ():
             entry.data[place] = _thawed(table.stores[place], row.data[found])
 
 
