@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pasvport.address import Family
 from pasvport.errors import ProtocolError, Side
-from pasvport.ftp.grammar import Reply, ReplyReader, masked, parse_command, rendered
+from pasvport.ftp.grammar import Command, Reply, ReplyReader, masked, parse_command, rendered
 from pasvport.ftp.lines import FORBIDDEN, MAX_NEGOTIATIONS, TOO_LONG, Line, LineSplitter
 from pasvport.ftp.passive import (
     STRICT,
@@ -89,6 +89,12 @@ def test_what_is_no_command(data: bytes) -> None:
     command = parse_command(Line(data))
     assert not command.verb
     assert masked(command) == b"<not a command>"
+
+
+@pytest.mark.parametrize("junk", [b"\xf4\xff", b"\xf2", b"\xff\xff"])
+def test_halves_of_telnet_commands_before_a_verb(junk: bytes) -> None:
+    assert parse_command(Line(junk + b"abor")) == Command("ABOR", b"", b"abor")
+    assert parse_command(Line(junk + b"retr \xff")) == Command("RETR", b"\xff", b"retr \xff")
 
 
 @pytest.mark.parametrize("line", [b"PASS secret", b"pass secret word", b"ACCT secret", b"ADAT secret", b" PASS secret"])

@@ -830,6 +830,21 @@ def test_features_are_those_of_both() -> None:
     )
 
 
+def test_what_is_said_of_the_moment_is_not_learnt_as_features() -> None:
+    """FEAT with an argument would be refused by most servers; one client must not narrow what all are shown."""
+    play(
+        LOGGED_IN
+        + """
+        > ClientSent FEAT x
+        < SendToClient 501 FEAT takes no argument.
+        > ClientSent FEAT
+        < SendToServer FEAT
+        > ServerSent 450 Not now
+        < SendToClient 450 Not now
+    """
+    )
+
+
 def test_denied_commands_are_no_features() -> None:
     play(
         LOGGED_IN

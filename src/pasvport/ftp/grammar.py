@@ -18,6 +18,7 @@ _REPLY = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 PART = 8192
 """Bytes of a multi-line reply after which what has come is passed on as a part."""
 _HIDDEN = b" ***"
+_TELNET = bytes(range(0xF0, 0x100))
 _KNOWN = {name.encode("ascii"): name for name in VERBS} | {name.lower().encode("ascii"): name for name in VERBS}
 _CODES = {b"%d" % code: code for code in range(100, 600)}
 
@@ -47,11 +48,13 @@ def parse_command(line: Line) -> Command:
     known = _KNOWN.get(head)
     if known is not None:
         return Command(known, argument, line.data, line.urgent)
-    found = _VERB.fullmatch(line.data)
+    # Clients send halves of Telnet's IP and Synch before ABOR; no verb begins with such a byte.
+    data = line.data.lstrip(_TELNET)
+    found = _VERB.fullmatch(data)
     if found is None:
         return Command("", fault="not a command")
     verb = found[1].decode("ascii").upper()
-    return Command(verb, found[2] or b"", line.data, line.urgent)
+    return Command(verb, found[2] or b"", data, line.urgent)
 
 
 def lacks_argument(command: Command) -> bool:

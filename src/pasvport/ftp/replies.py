@@ -19,6 +19,8 @@ from pasvport.record import Culprit
 
 _STREAMED = frozenset({Purpose.RELAY, Purpose.REPLAYED, Purpose.REMEMBER, Purpose.ABORT})
 _CONCLUSIONS = frozenset({226, 250, 425, 426, 450, 451, 452, 550, 551, 552, 553})
+_ABOUT_FEATURES = frozenset({211, 500, 502, 504})
+"""Replies to FEAT that say what a server can do: the list, or that it knows no FEAT. Others are about the moment."""
 _NAMES_A_PORT = frozenset({227, 228, 229})
 _ABORT_ANSWERS = frozenset({225, 226, 426, 500, 501, 502})
 
@@ -119,7 +121,7 @@ class Replies(Login):
         if reply.is_preliminary:
             return
         self._expected.remove(expected)
-        if reply.code == 530:
+        if reply.code not in _ABOUT_FEATURES:
             self._relay(reply)
             return
         found = features_of(reply)

@@ -138,6 +138,9 @@ class Requests(Replies):
         self._ask(command.line, Purpose.REMEMBER, command)
 
     def _features(self, command: Command) -> None:
+        if command.argument.strip():
+            self._say(501, "FEAT takes no argument.")
+            return
         self._ask(command.line, Purpose.FEATURES, command)
 
     def _quit(self, command: Command) -> None:
