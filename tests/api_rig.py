@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from farm.balancers import BALANCERS, Balancer
+from farm.waiting import until
 from process_rig import DEADLINE, free_ports
 
 SEPARATOR = "-"
@@ -132,6 +133,13 @@ class Side:
     def ask(self, *lines):
         return ask(self.admin, *lines)
 
+    def answers(self):
+        """Whether both stats sockets are open: ports are opened one after the other."""
+        try:
+            return ask(self.admin, "show cli level") and ask(self.user, "show cli level")
+        except OSError:
+            return False
+
     def rows(self):
         return rows(self.ask("show stat"))
 
@@ -146,13 +154,19 @@ class Pair(ExitStack):
     what else is given by name.
     """
 
-    def __init__(self, template, ports, **values):
+    def __init__(self, folder, template, ports, **values):
         super().__init__()
+        self._folder = folder
         self.haproxy, self.pasvport = (Side(name, template, ports, values) for name in ("haproxy", "pasvport"))
 
-    def start(self, folder):
-        for side in self:
-            self.enter_context(side.start(folder))
+    def __enter__(self):
+        super().__enter__()
+        with ExitStack() as undo:
+            undo.push(self.__exit__)
+            for side in self:
+                self.enter_context(side.start(self._folder))
+                until(side.answers, f"the stats sockets of {side.name}")
+            undo.pop_all()
         return self
 
     def __iter__(self):

@@ -73,15 +73,15 @@ def settled(pair):
     return pair
 
 
-def start(folder, echo):
+def sides(folder, echo):
     (dead,) = free_ports(1)
-    return Pair(CONFIGURATION, ("front", "other", "listen", "alone"), echo=echo.port, dead=dead).start(folder)
+    return Pair(folder, CONFIGURATION, ("front", "other", "listen", "alone"), echo=echo.port, dead=dead)
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, echo):
     """For questions that change nothing."""
-    with start(tmp_path_factory.mktemp("pair"), echo) as both:
+    with sides(tmp_path_factory.mktemp("pair"), echo) as both:
         for side in settled(both):
             for _ in range(6):
                 assert exchange(side.ports["front"]) == b"hello\n"
@@ -92,7 +92,7 @@ def pair(tmp_path_factory, echo):
 @pytest.fixture(scope="module")
 def subdued(tmp_path_factory, echo):
     """For orders, which checks do not undo."""
-    with start(tmp_path_factory.mktemp("subdued"), echo) as both:
+    with sides(tmp_path_factory.mktemp("subdued"), echo) as both:
         settled(both)
         for side in both:
             for server in ("be/s1", "be/s2", "be/s6", "li/a"):
@@ -513,8 +513,8 @@ def test_counters_are_cleared_alike(tmp_path, echo):
     def counters(side):
         return {key: {name: row[name] for name in cleared} for key, row in side.rows().items()}
 
-    with settled(start(tmp_path, echo)) as both:
-        for side in both:
+    with sides(tmp_path, echo) as both:
+        for side in settled(both):
             for _ in range(3):
                 exchange(side.ports["listen"])
         for line in ("clear counters", "clear counters all"):
