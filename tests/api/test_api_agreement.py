@@ -131,6 +131,8 @@ MEASURED = frozenset(
             "check_status",
             "agent_status",
             "addr",
+            "last_chk",
+            "last_agt",
         ),
     )
 )
@@ -471,7 +473,6 @@ SHOWN = (
     ),
     *(
         "check_desc",
-        "last_chk",
         "check_rise",
         "agent_status",
     ),
