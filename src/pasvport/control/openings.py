@@ -48,8 +48,7 @@ def openings(config: Config) -> Iterator[Opening]:
         if proxy.disabled or not proxy.is_frontend:
             continue
         for number, bind in enumerate(proxy.binds):
-            if bind.data and proxy.ftp.auth_tls is AuthTls.REFUSE:
-                # A pool: workers open its ports as they are leased.
+            if _is_leased(proxy, bind):
                 continue
             if config.settings.port_range == SK_LOOKUP and _can_be_steered(config, proxy, bind):
                 yield Opening(proxy, number, bind, bind.ports.low, ranged=True)
@@ -62,7 +61,12 @@ def settle_port_range(config: Config, remark: Callable[[str], None]) -> Config:
     """Decide `tune.port-range auto`: the program for large ranges where the kernel takes it, else a socket a port."""
     if config.settings.port_range != "auto":
         return config
-    ranges = [bind for proxy in config.proxies for bind in proxy.binds if _can_be_steered(config, proxy, bind)]
+    ranges = [
+        bind
+        for proxy in config.proxies
+        for bind in proxy.binds
+        if _can_be_steered(config, proxy, bind) and not _is_leased(proxy, bind)
+    ]
     decided = "bind"
     if any(len(bind.ports) >= WORTH_A_PROGRAM for bind in ranges):
         try:
@@ -72,6 +76,11 @@ def settle_port_range(config: Config, remark: Callable[[str], None]) -> Config:
             count = sum(len(bind.ports) for bind in ranges)
             remark(f"{error}; the {count} ports of ranges are bound one by one, a descriptor each in every worker")
     return replace(config, settings=replace(config.settings, port_range=decided))
+
+
+def _is_leased(proxy: Proxy, bind: Bind) -> bool:
+    """Whether it is a pool whose ports the workers open, each as it is leased."""
+    return bind.data and proxy.ftp.auth_tls is AuthTls.REFUSE
 
 
 def _can_be_steered(config: Config, proxy: Proxy, bind: Bind) -> bool:
