@@ -113,6 +113,51 @@ def test_a_full_table(front: Front) -> None:
                 assert client.receive("RETR pub/whoami.txt") in client.banner
 
 
+# --- standstill ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hasty(farm: Farm) -> Iterator[Front]:
+    server = farm.servers[0]
+    lines = f"timeout ftp-transfer 500ms\ntimeout client 10s\nserver s {server.host}:{server.port}"
+    with Front(Section("fe", lines)) as running:
+        yield running
+
+
+def test_a_client_that_takes_nothing(hasty: Front) -> None:
+    with logged_in(hasty, "fe") as client:
+        data = client.passive()
+        client.ask("RETR pub/big", 125, 150)
+        client.expect(426)
+        with pytest.raises(ConnectionResetError):
+            read_to_end(data)
+        assert client.receive("RETR pub/whoami.txt") in client.banner
+
+
+def test_a_client_that_sends_nothing(hasty: Front) -> None:
+    with logged_in(hasty, "fe") as client, client.passive() as data:
+        client.ask("STOR pub/never", 125, 150)
+        data.sendall(b"begun")
+        client.expect(426)
+        client.ask("NOOP", 200)
+
+
+@pytest.mark.parametrize("size", [2_000_000, len(BIG)])
+def test_a_client_that_is_slow_but_steady(hasty: Front, farm: Farm, size: int) -> None:
+    """Also when the kernels hold everything already and only the client's acknowledgements are awaited."""
+    farm.servers[0].put("some", BIG[:size])
+    with logged_in(hasty, "fe") as client:
+        data = client.passive()
+        client.ask("RETR pub/some", 125, 150)
+        got = bytearray()
+        for _ in range(12):
+            time.sleep(0.1)
+            got += data.recv(150_000)
+        got += read_to_end(data)
+        client.expect(226)
+        assert bytes(got) == BIG[:size]
+
+
 # --- the end of the service ---------------------------------------------------------------------------------------
 
 

@@ -36,12 +36,16 @@ from pasvport.record import Culprit, Stage
 _GONE: Final[int] = select.EPOLLHUP | select.EPOLLERR
 _MORE_BEHIND: Final[int] = _GONE | select.EPOLLRDHUP | select.EPOLLPRI
 _CHUNK: Final = 16 * 1024
+_GULPS: Final = 2
+"""Chunks read of one peer in a turn of the loop: whoever sends without end takes turns with the others."""
 _HIGH_WATER: Final = 64 * 1024
 """Bytes that may wait for a peer that does not read; beyond, the other one is not read either."""
 _DRAIN_IDLE = 2.0
 """Seconds without a word of the client after which a drained session is between two transfers for good."""
 _DRAIN_PATIENCE = 30.0
 """Seconds after which a drained session that is never idle ends at its next moment without a transfer."""
+_GLANCE = 0.25
+"""Of `timeout ftp-transfer`."""
 _SEARCHING = (QUEUED, CONNECTING, RETRYING)
 _NO_TIMERS: Final[frozenset[Timer]] = frozenset()
 _CLIENT: Final = Timer.CLIENT
@@ -133,18 +137,25 @@ class Conversation(Session):
         timers = self.dialogue.timers
         if timers is not self.timers:
             self._change_timers(timers)
-        if self.client_held and self.dialogue.reads_client and len(self.to_server) < _HIGH_WATER:
+        if self.client_held and self._hears_client():
             self.client_held = False
-            self.plant.loop.defer(self)
-        elif self.server_held and len(self.to_client) < _HIGH_WATER:
+            self._queue_up()
+        if self.server_held and len(self.to_client) < _HIGH_WATER:
             self.server_held = False
+            self._queue_up()
+
+    def _queue_up(self) -> None:
+        if not self.turn_pending:
+            self.turn_pending = True
             self.plant.loop.defer(self)
 
     def resume(self) -> None:
         """Read on where reading was put off."""
         if self.blind:
             Session.resume(self)
-        elif self.phase is not OVER:
+            return
+        self.turn_pending = False
+        if self.phase is not OVER:
             self._read_client(_MORE_BEHIND)
             if self.phase is ESTABLISHED and not self.blind:
                 self._read_server(_MORE_BEHIND)
@@ -219,9 +230,16 @@ class Conversation(Session):
 
     # A short read has emptied the socket, unless an end or an urgent byte stopped it (epoll(7), question 9).
 
+    def _hears_client(self) -> bool:
+        """Some commands are answered without the server: a client that reads no answers may not ask on either."""
+        room = len(self.to_server) < _HIGH_WATER and len(self.to_client) < _HIGH_WATER
+        return room and self.dialogue.reads_client
+
     def _read_client(self, more: int) -> None:
-        while not self.client_silent and self.farewell is None and self.phase is not OVER and not self.blind:
-            if not self.dialogue.reads_client or len(self.to_server) >= _HIGH_WATER:
+        for _ in range(_GULPS):
+            if self.client_silent or self.farewell is not None or self.phase is OVER or self.blind:
+                return
+            if not self._hears_client():
                 self.client_held = True
                 return
             try:
@@ -240,9 +258,12 @@ class Conversation(Session):
             self.tell(ClientSent(data))
             if not more and len(data) < _CHUNK:
                 return
+        self._queue_up()
 
     def _read_server(self, more: int) -> None:
-        while self.phase is ESTABLISHED and self.farewell is None and self.server >= 0 and not self.blind:
+        for _ in range(_GULPS):
+            if self.phase is not ESTABLISHED or self.farewell is not None or self.server < 0 or self.blind:
+                return
             if len(self.to_client) >= _HIGH_WATER:
                 self.server_held = True
                 return
@@ -261,6 +282,7 @@ class Conversation(Session):
             self.tell(ServerSent(data))
             if not more and len(data) < _CHUNK:
                 return
+        self._queue_up()
 
     def _server_gone(self, reason: str) -> None:
         """Nothing more will come; the descriptor has said so, and an edge would not say it again."""
@@ -339,9 +361,9 @@ class Conversation(Session):
         for timer in timers:
             if timer not in former:
                 self.since[timer] = self.plant.loop.now
-            due = self._due(timer)
-            if due < self.due:
-                self.wake_by(due)
+            moment = self._glance(timer)
+            if moment < self.due:
+                self.wake_by(moment)
 
     def _due(self, timer: Timer) -> float:
         began = self.since[timer]
@@ -353,6 +375,13 @@ class Conversation(Session):
             began = max(began, self.data.moved_at)
         return began + self.service.limits[timer]
 
+    def _glance(self, timer: Timer) -> float:
+        """When to look at a deadline; at a transfer's several times, because nothing tells of a receiver's progress."""
+        due = self._due(timer)
+        if timer is not _TRANSFER:
+            return due
+        return min(due, self.plant.loop.now + self.service.limits[timer] * _GLANCE)
+
     def time_is_up(self, now: float) -> None:
         """Some deadline came due, perhaps one that is over."""
         if self.blind or self.phase in (QUEUED, CONNECTING, RETRYING):
@@ -362,6 +391,8 @@ class Conversation(Session):
         if self.farewell is not None:
             self.end(*self.farewell)
             return
+        if self.data is not None and _TRANSFER in self.timers:
+            self.data.note_progress()
         for timer in self.timers:
             if self._due(timer) <= now:
                 whose = self.data.slow_side if timer is _TRANSFER and self.data is not None else None
@@ -373,7 +404,7 @@ class Conversation(Session):
             self._watch_deadlines()
 
     def _watch_deadlines(self) -> None:
-        soonest = min((self._due(timer) for timer in self.timers), default=NEVER)
+        soonest = min((self._glance(timer) for timer in self.timers), default=NEVER)
         soonest = min(soonest, self._drain_due())
         if self.drain_asked is not None:
             # Becoming idle files nothing: look again soon.

@@ -39,8 +39,8 @@ from pasvport.record import DataEnding, Direction
 _GONE: Final[int] = select.EPOLLHUP | select.EPOLLERR
 _HUNG_UP: Final[int] = select.EPOLLRDHUP | _GONE
 _ROOM: Final[int] = select.EPOLLOUT
-_LOOK_AGAIN = 0.005
-"""Seconds between looks at what the client's kernel has not acknowledged yet."""
+_LOOK_AGAIN, _LOOK_SELDOM, _LOOK_SLOWER = 0.005, 0.25, 0.1
+"""Seconds between looks at what the client's kernel has not acknowledged yet: first, most, per second waited."""
 _FIN = 1
 """Our own FIN counts as one byte that is not acknowledged."""
 _SIP = 16 * 1024
@@ -77,6 +77,8 @@ class DataConnections:
         "peer",
         "plant",
         "pump",
+        "rest",
+        "sent_at",
         "server",
         "server_came",
         "server_dialled",
@@ -97,7 +99,9 @@ class DataConnections:
         self.peer = "-"
         self.opened_at = self.plant.loop.now
         self.client_came = self.server_dialled = self.server_came = self.started_at = self.finished_at = 0.0
-        self.moved_at = 0.0
+        self.moved_at = self.sent_at = 0.0
+        self.rest = 0
+        """Bytes that the receiver's kernel had not acknowledged when it was asked last."""
         self.ended = 0
         """What is known of the source's end: MAYBE or CERTAIN of `pump`."""
         self.settling = False
@@ -271,6 +275,8 @@ class DataConnections:
             self._queue_up()
         elif state is ENDED:
             self._sent_all(pump)
+        elif state is CLOGGED:
+            self.rest = _unacknowledged(pump.sink)
         elif state not in (IDLE, CLOGGED):
             self._broken(pump, source=state is SOURCE_BROKEN)
 
@@ -287,7 +293,8 @@ class DataConnections:
             return
         # ProFTPD says 226 only after its own connection is closed at our end too.
         self._close_server()
-        self.settling = True
+        self.settling, self.sent_at = True, self.plant.loop.now
+        self.rest = _unacknowledged(pump.sink)
         self._look_at_the_rest()
 
     def _look_at_the_rest(self) -> None:
@@ -300,7 +307,16 @@ class DataConnections:
         elif gone == _ORDERLY or _unacknowledged(self.client) <= _FIN:
             self._finish(DataEnding.COMPLETE)
         else:
-            self._wake_at(self.plant.loop.now + _LOOK_AGAIN)
+            now = self.plant.loop.now
+            self._wake_at(now + min(max((now - self.sent_at) * _LOOK_SLOWER, _LOOK_AGAIN), _LOOK_SELDOM))
+
+    def note_progress(self) -> None:
+        """A slow receiver empties much of the kernel's buffer before anything wakes us: bytes move all the same."""
+        pump = self.pump
+        if pump is not None and not self.is_over and (self.settling or pump.state is CLOGGED):
+            rest = _unacknowledged(pump.sink)
+            if rest < self.rest:
+                self.rest, self.moved_at = rest, self.plant.loop.now
 
     def cut(self) -> DataFinished:
         """Reset both connections of a started transfer; what there is to tell of it."""
