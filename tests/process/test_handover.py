@@ -3,6 +3,7 @@
 import array
 import asyncio
 import os
+import resource
 import signal
 import socket
 import struct
@@ -92,7 +93,7 @@ def test_any_bytes_are_understood_or_refused(body, count):
         return
 
 
-@pytest.mark.parametrize("count", [1, 252, 253, 600])
+@pytest.mark.parametrize("count", [1, 252, 253, 400])
 def test_any_number_of_sockets_arrives_in_order(tmp_path, count):
     given_sockets = [listening(3) for _ in range(count // 3)] + [listening(1) for _ in range(count % 3)]
     expected = [[os.fstat(sock.fileno()).st_ino for sock in group] for group in given_sockets]
@@ -110,6 +111,26 @@ def test_any_number_of_sockets_arrives_in_order(tmp_path, count):
     closing(sock for group in [*groups.values(), *given_sockets] for sock in group)
     assert sorted(inodes) == sorted(expected)
     assert answers == [True]
+
+
+def test_more_sockets_than_descriptors_are_an_error(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    given_sockets = listening(50)
+    highest = max(sock.fileno() for sock in given_sockets)
+
+    def answer(channel):
+        channel.setblocking(False)
+        with pytest.raises(BrokenPipeError):
+            asyncio.run(handover.give(channel, [(given_sockets, "")] * 9))
+
+    with OldProcess(tmp_path / "s", answer):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 100, hard))
+        try:
+            with pytest.raises(ResourceError, match="ulimit -n"):
+                handover.take(str(tmp_path / "s"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    closing(given_sockets)
 
 
 def _nothing(channel):

@@ -92,11 +92,13 @@ def _take_all(channel: socket.socket, found: list[tuple[socket.socket, str, int]
     if not 0 <= count <= _MOST_SOCKETS:
         raise ResourceError("its answer makes no sense")
     while len(found) < count:
-        body, descriptors = _receive(channel)
+        body, descriptors, is_cut = _receive(channel)
         sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
         # At once among what is found, so that nothing is lost whatever the body says.
         before = len(found)
         found += [(sock, "", 0) for sock in sockets]
+        if is_cut:
+            raise ResourceError("too many for 'ulimit -n'")
         if not sockets:
             raise ResourceError("it gave fewer than it promised")
         for number, (interface, place) in enumerate(descriptions(body, len(sockets)), before):
@@ -106,16 +108,17 @@ def _take_all(channel: socket.socket, found: list[tuple[socket.socket, str, int]
             channel.sendall(_INT.pack(_GREETING))
 
 
-def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+def _receive(channel: socket.socket) -> tuple[bytes, list[int], bool]:
+    """(what is said, descriptors, whether the kernel had to leave some out)."""
     size = socket.CMSG_SPACE(_MOST_AT_ONCE * array.array("i").itemsize)
-    body, ancillary, _, _ = channel.recvmsg(_LARGEST_BODY, size)
+    body, ancillary, flags, _ = channel.recvmsg(_LARGEST_BODY, size)
     descriptors = array.array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
-    return body, list(descriptors)
+    return body, list(descriptors), bool(flags & socket.MSG_CTRUNC)
 
 
 # --- giving -------------------------------------------------------------------------------------------------------
@@ -154,7 +157,8 @@ async def _send(channel: socket.socket, body: bytes, descriptors: list[int]) -> 
             break
         except BlockingIOError:
             await _writable(channel)
-    await loop.sock_sendall(channel, body[sent:])
+    if sent < len(body):
+        await loop.sock_sendall(channel, body[sent:])
 
 
 async def _writable(channel: socket.socket) -> None:
