@@ -55,6 +55,8 @@ from pasvport.sight import FtpSessionSight, LoginFailureSight, session_id
 _FAREWELL = 5.0
 """Seconds that a client may take to read our last words."""
 _CHUNK = 16 * 1024
+_MOST_CHUNKS = 16
+"""Thrown away at the end; who sent more ahead, or sends on, is reset."""
 _NO_TIMERS: frozenset[Timer] = frozenset()
 
 
@@ -266,8 +268,9 @@ class ControlChannel(Transfers):
     def _throw_away(self) -> None:
         # Unread bytes would turn close() into a reset, which may overtake our last words.
         try:
-            while len(os.read(self.client, _CHUNK)) == _CHUNK:
-                continue
+            for _ in range(_MOST_CHUNKS):
+                if len(os.read(self.client, _CHUNK)) < _CHUNK:
+                    return
         except OSError:
             pass
 

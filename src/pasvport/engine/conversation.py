@@ -12,26 +12,13 @@ import socket
 from typing import Final
 
 from pasvport import sockets
-from pasvport.engine.data_connections import DataConnections
 from pasvport.engine.frontends import Doorway
-from pasvport.engine.ftp_service import FtpService
+from pasvport.engine.ftp_deadlines import Deadlines
 from pasvport.engine.loop import EDGE, READABLE
-from pasvport.engine.seeker import CONNECTING, ESTABLISHED, OVER, QUEUED, RETRYING
+from pasvport.engine.seeker import CONNECTING, ESTABLISHED, OVER
 from pasvport.engine.session import Session
-from pasvport.engine.timers import NEVER
 from pasvport.ftp.actions import Action, SendToClient, SendToServer
-from pasvport.ftp.dialogue import Dialogue
-from pasvport.ftp.events import (
-    ClientLeft,
-    ClientSent,
-    DrainRequested,
-    Event,
-    ServerLeft,
-    ServerSent,
-    TimedOut,
-    Timer,
-)
-from pasvport.record import Culprit, Stage
+from pasvport.ftp.events import ClientLeft, ClientSent, Event, ServerLeft, ServerSent
 
 _GONE: Final[int] = select.EPOLLHUP | select.EPOLLERR
 _MORE_BEHIND: Final[int] = _GONE | select.EPOLLRDHUP | select.EPOLLPRI
@@ -40,66 +27,35 @@ _GULPS: Final = 2
 """Chunks read of one peer in a turn of the loop: whoever sends without end takes turns with the others."""
 _HIGH_WATER: Final = 64 * 1024
 """Bytes that may wait for a peer that does not read; beyond, the other one is not read either."""
-_DRAIN_IDLE = 2.0
-"""Seconds without a word of the client after which a drained session is between two transfers for good."""
-_DRAIN_PATIENCE = 30.0
-"""Seconds after which a drained session that is never idle ends at its next moment without a transfer."""
-_GLANCE = 0.25
-"""Of `timeout ftp-transfer`."""
-_SEARCHING = (QUEUED, CONNECTING, RETRYING)
-_NO_TIMERS: Final[frozenset[Timer]] = frozenset()
-_CLIENT: Final = Timer.CLIENT
-_SERVER: Final = Timer.SERVER
-_TRANSFER: Final = Timer.TRANSFER
 _read = os.read
 _write = os.write
 
 
-class Conversation(Session):
+class Conversation(Deadlines):
     """A session whose two connections are not relayed: the dialogue is in between, until it goes blind."""
 
     __slots__ = (
         "_events",
         "_is_telling",
-        "blind",
         "client_held",
         "client_silent",
-        "data",
-        "dialogue",
-        "drain_asked",
-        "farewell",
         "heard",
         "server_held",
-        "service",
-        "since",
         "spoken",
-        "timers",
         "to_client",
         "to_server",
     )
 
     def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int, number: int) -> None:
-        Session.__init__(self, doorway, descriptor, host, port, number)
-        service = doorway.frontend.ftp
-        assert service is not None
-        self.service: FtpService = service
-        self.dialogue = Dialogue(service.settings())
+        Deadlines.__init__(self, doorway, descriptor, host, port, number)
         self._events: list[Event] = []
         self._is_telling = False
-        self.blind = False
-        self.data: DataConnections | None = None
         self.to_client = bytearray()
         self.to_server = bytearray()
         self.client_held = self.server_held = False
         """Bytes may be waiting that are not read for now."""
         self.client_silent = False
         """The client has said its last word."""
-        self.timers: frozenset[Timer] = _NO_TIMERS
-        self.since: dict[Timer, float] = {}
-        """When each of them began, and some that are over."""
-        self.farewell: tuple[Culprit, Stage] | None = None
-        """How the session ends once the client has read our last words."""
-        self.drain_asked: tuple[float, str, Culprit] | None = None
         self.heard = self.spoken = 0
         """Bytes read from the client and from the server."""
 
@@ -136,15 +92,15 @@ class Conversation(Session):
         """After every event: which deadlines run, who may be read again."""
         timers = self.dialogue.timers
         if timers is not self.timers:
-            self._change_timers(timers)
+            self.change_timers(timers)
         if self.client_held and self._hears_client():
             self.client_held = False
-            self._queue_up()
+            self._read_later()
         if self.server_held and len(self.to_client) < _HIGH_WATER:
             self.server_held = False
-            self._queue_up()
+            self._read_later()
 
-    def _queue_up(self) -> None:
+    def _read_later(self) -> None:
         if not self.turn_pending:
             self.turn_pending = True
             self.plant.loop.defer(self)
@@ -163,28 +119,6 @@ class Conversation(Session):
     def carry_out(self, action: Action) -> None:
         """Do what the dialogue wants, beyond speaking."""
         raise NotImplementedError
-
-    # --- draining -------------------------------------------------------------------------------------------------
-
-    def drain(self, reason: str, culprit: Culprit = Culprit.KILLED) -> None:
-        """End with 421 once the client is between two transfers and has nothing to say for a moment."""
-        if self.drain_asked is None and not self.blind:
-            self.drain_asked = (self.plant.loop.now, reason, culprit)
-            self.wake_by(self.plant.loop.now + _DRAIN_IDLE)
-
-    def _drain_due(self) -> float:
-        if self.drain_asked is None:
-            return NEVER
-        asked = self.drain_asked[0]
-        busy = self.dialogue.is_transferring or self.phase is not ESTABLISHED
-        idle = NEVER if busy else max(asked, self.client_seen) + _DRAIN_IDLE
-        return min(idle, asked + _DRAIN_PATIENCE)
-
-    def _drain_now(self) -> None:
-        assert self.drain_asked is not None
-        _, reason, culprit = self.drain_asked
-        self.drain_asked = None
-        self.tell(DrainRequested(reason, culprit))
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -258,7 +192,7 @@ class Conversation(Session):
             self.tell(ClientSent(data))
             if not more and len(data) < _CHUNK:
                 return
-        self._queue_up()
+        self._read_later()
 
     def _read_server(self, more: int) -> None:
         for _ in range(_GULPS):
@@ -282,7 +216,7 @@ class Conversation(Session):
             self.tell(ServerSent(data))
             if not more and len(data) < _CHUNK:
                 return
-        self._queue_up()
+        self._read_later()
 
     def _server_gone(self, reason: str) -> None:
         """Nothing more will come; the descriptor has said so, and an edge would not say it again."""
@@ -353,60 +287,3 @@ class Conversation(Session):
         del self.to_server[: self._write(self.server, self.to_server)]
         if not self.to_server and not self._is_telling:
             self._look_around()
-
-    # --- time -----------------------------------------------------------------------------------------------------
-
-    def _change_timers(self, timers: frozenset[Timer]) -> None:
-        former, self.timers = self.timers, timers
-        for timer in timers:
-            if timer not in former:
-                self.since[timer] = self.plant.loop.now
-            moment = self._glance(timer)
-            if moment < self.due:
-                self.wake_by(moment)
-
-    def _due(self, timer: Timer) -> float:
-        began = self.since[timer]
-        if timer is _CLIENT:
-            return max(began, self.client_seen) + self.patience.client
-        if timer is _SERVER:
-            return max(began, self.server_seen) + self.patience.server
-        if timer is _TRANSFER and self.data is not None:
-            began = max(began, self.data.moved_at)
-        return began + self.service.limits[timer]
-
-    def _glance(self, timer: Timer) -> float:
-        """When to look at a deadline; at a transfer's several times, because nothing tells of a receiver's progress."""
-        due = self._due(timer)
-        if timer is not _TRANSFER:
-            return due
-        return min(due, self.plant.loop.now + self.service.limits[timer] * _GLANCE)
-
-    def time_is_up(self, now: float) -> None:
-        """Some deadline came due, perhaps one that is over."""
-        if self.blind or self.phase in (QUEUED, CONNECTING, RETRYING):
-            Session.time_is_up(self, now)
-            return
-        self.due = NEVER
-        if self.farewell is not None:
-            self.end(*self.farewell)
-            return
-        if self.data is not None and _TRANSFER in self.timers:
-            self.data.note_progress()
-        for timer in self.timers:
-            if self._due(timer) <= now:
-                whose = self.data.slow_side if timer is _TRANSFER and self.data is not None else None
-                self.tell(TimedOut(timer, whose))
-                break
-        if self.phase is not OVER and self._drain_due() <= now:
-            self._drain_now()
-        if self.phase is not OVER and self.farewell is None:
-            self._watch_deadlines()
-
-    def _watch_deadlines(self) -> None:
-        soonest = min((self._glance(timer) for timer in self.timers), default=NEVER)
-        soonest = min(soonest, self._drain_due())
-        if self.drain_asked is not None:
-            # Becoming idle files nothing: look again soon.
-            soonest = min(soonest, self.plant.loop.now + _DRAIN_IDLE)
-        self.wake_by(soonest)

@@ -25,6 +25,7 @@ from typing import Protocol
 
 from pasvport import sockets
 from pasvport.address import Family, PortRange, family_of, unmapped
+from pasvport.engine.dialer import OUT_OF_DESCRIPTORS
 from pasvport.engine.plant import Plant
 from pasvport.model import AuthTls, Bind, Origin, Proxy
 from pasvport.sight import LeaseSight
@@ -114,10 +115,27 @@ class Door:
         for _ in range(_BATCH):
             if self._sock is None:
                 return
-            caller = accepted(self._sock)
+            try:
+                caller = accepted(self._sock)
+            except OSError:
+                self._rest()
+                return
             if caller is None:
                 return
             self.ports.arrived(self, *caller)
+
+    def _rest(self) -> None:
+        """No descriptor is left: a caller that cannot be taken would wake us for ever."""
+        plant = self.ports.plant
+        assert self._sock is not None
+        plant.loop.remove(self._sock.fileno())
+        plant.exhausted()
+        plant.starve(self)
+
+    def feed(self) -> None:
+        """There may be one now."""
+        if self._sock is not None:
+            self.ports.plant.loop.add(self._sock.fileno(), self, _ACCEPTABLE)
 
     def failed(self, error: Exception) -> None:
         """A bug met while one caller was served; the door stays open for the others."""
@@ -125,10 +143,15 @@ class Door:
 
 
 def accepted(sock: _socket.socket) -> tuple[int, str] | None:
-    """(descriptor, peer's literal address) of the next connection; None when none waits or none can be taken."""
+    """(descriptor, peer's literal address) of the next connection; None when none waits.
+
+    Raises OSError when there is no descriptor for it.
+    """
     try:
         descriptor, address = sock._accept()  # type: ignore[attr-defined]
-    except OSError:
+    except OSError as error:
+        if error.errno in OUT_OF_DESCRIPTORS:
+            raise
         return None
     os.set_blocking(descriptor, False)
     return descriptor, unmapped(address[0])

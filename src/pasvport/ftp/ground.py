@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum, auto
 
 from pasvport.address import Family, family_of, unmapped
+from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.actions import (
     AbortTransfer,
     Action,
@@ -32,6 +33,8 @@ from pasvport.record import (
 
 _SYNCH_ABOR = b"\xff\xf4\xff\xf2"
 _DATA_MARK = 3
+_MOST_BEHIND = 64
+"""Replies kept for a client that has not got all of its data: more than it can have asked for."""
 _POLITE = frozenset({Phase.REPLAYING, Phase.OPEN})
 
 
@@ -135,6 +138,8 @@ class Ground:
         """The server's reply as it came, behind one that is held."""
         path = self._path
         if path is not None and path.holds_replies:
+            if len(path.behind) >= _MOST_BEHIND:
+                raise ProtocolError("too many replies behind the end of a transfer", Side.SERVER)
             path.behind.append(reply)
         else:
             self._actions.append(SendToClient(reply.raw))
