@@ -12,6 +12,9 @@ _LAST = ("help", "prompt", "quit")
 _MOST_SUGGESTIONS = 5
 _ALIKE = 0.4
 _COLUMN = 40
+_MOST_WORDS = 8
+_MOST_LETTERS = 80
+"""Looked at of a line that is no command: comparing takes the square of its length."""
 
 
 def find(commands: Iterable[Command], words: tuple[str, ...]) -> Command | None:
@@ -35,11 +38,12 @@ def help_text(commands: Sequence[Command], words: tuple[str, ...], allowed: Sequ
 
 
 def _near(commands: Sequence[Command], words: tuple[str, ...]) -> list[Command]:
+    words = words[:_MOST_WORDS]
     for count in range(len(words), 0, -1):
         alike = [command for command in commands if command.words[:count] == words[:count] and not command.hidden]
         if alike:
             return alike
-    text = " ".join(words)
+    text = " ".join(words)[:_MOST_LETTERS]
     likeness = [(SequenceMatcher(None, text, command.name).ratio(), command) for command in commands if words]
     likeness.sort(key=lambda pair: -pair[0])
     return [command for ratio, command in likeness[:_MOST_SUGGESTIONS] if ratio >= _ALIKE and not command.hidden]

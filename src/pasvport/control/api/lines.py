@@ -6,6 +6,7 @@ meaning from what follows it, and a line that ends in `<<` is followed by a payl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from pasvport.errors import PasvportError
 MOST_BYTES = 128 * 1024
 """A line and its payload together (HAProxy's `tune.cli.max-payload-size`)."""
 _MARK = "<<"
+_WORD_OR_SEMICOLON = re.compile(r"(?:[^\\; \t]+|\\.|\\\Z)+|;", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 
 
 class TooLong(PasvportError):  # noqa: N818 (it says what a line is)
@@ -89,18 +92,9 @@ def _orders(line: str, payload: str) -> Iterator[Order]:
 def _split(line: str) -> list[list[str]]:
     """Commands as lists of words."""
     commands: list[list[str]] = [[]]
-    word, begun, escaped = "", False, False
-    for character in line:
-        if escaped or character not in "\\; \t":
-            word, begun, escaped = word + character, True, False
-        elif character == "\\":
-            begun = escaped = True
+    for found in _WORD_OR_SEMICOLON.finditer(line):
+        if found[0] == ";":
+            commands.append([])
         else:
-            if begun:
-                commands[-1].append(word)
-            word, begun = "", False
-            if character == ";":
-                commands.append([])
-    if begun:
-        commands[-1].append(word)
+            commands[-1].append(_ESCAPED.sub(r"\1", found[0]))
     return commands
