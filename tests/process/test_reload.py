@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from farm.waiting import until
 from process_rig import Running, Upstream, configuration, free_ports, is_cut, session, source_for, talk
 
 
@@ -58,7 +59,7 @@ def test_a_port_that_is_taken_refuses_the_whole(tmp_path, upstream, port):
         balancer.wait_for("Loading failure!")
         with session(port, upstream):
             pass
-        assert balancer.descriptors() == before
+        until(lambda: balancer.descriptors() == before, "descriptors to be given back")
 
 
 def test_hard_stop_after_bounds_the_former_generation(tmp_path, upstream, port):
