@@ -119,6 +119,16 @@ def test_another_user_before_login_is_another_choice(front: Front, servers: dict
     until(lambda: servers["s2"].heard[-1] == "QUIT", "a polite end at the former server")
 
 
+def test_a_new_user_after_rein(front: Front) -> None:
+    with front.client("backend") as client:
+        client.log_in("alice")
+        assert home_of(client) == "s2"
+        client.ask("REIN", 220)
+        client.ask("PWD", 530)
+        client.log_in("bob")
+        assert home_of(client) == "s3"
+
+
 # --- before the choice --------------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,8 @@ def front(farm: Farm, servers: dict[str, Scripted]) -> Iterator[Front]:
             f"stick on ftp.user\n{line('refusing')}",
         ),
         Section("maxconn", f"{one} maxconn 3"),
+        Section("queue", f"timeout queue 200ms\n{two} maxconn 1"),
+        Section("idle", f"timeout client 200ms\n{two}"),
         Section("least", f"balance leastconn\n{line('one')}\n{line('two')}"),
         Section("drains", f"balance roundrobin\n{one}\n{two}"),
         threads=1,
@@ -199,6 +201,31 @@ def test_maxconn_counts_sessions(front: Front) -> None:
         waiting.log_in("farmer")
         assert waiting.receive("RETR pub/whoami.txt") == b"pyftpdlib-1"
     assert front.stat("maxconn", "smax", who="pyftpdlib-1") == 3
+
+
+def test_who_waits_too_long(front: Front) -> None:
+    with logged_in(front, "queue"), front.client("queue", greeting=False) as waiting:
+        waiting.expect(421)
+        waiting.expect_end()
+    assert front.sink.until_text(" queue queue/<NOSRV> ")
+
+
+def test_who_says_nothing(front: Front) -> None:
+    with logged_in(front, "idle") as client:
+        client.expect(421)
+        client.expect_end()
+
+
+def test_a_session_that_is_shut_down(front: Front) -> None:
+    """Told, and its transfer cut so that it does not look complete."""
+    with logged_in(front, "denies") as client:
+        data = client.passive()
+        client.ask("RETR pub/big", 125, 150)
+        front.api("shutdown sessions server denies/pyftpdlib-1")
+        client.expect(421)
+        client.expect_end()
+        with pytest.raises(ConnectionResetError):
+            read_to_end(data)
 
 
 def test_leastconn_counts_sessions(front: Front) -> None:

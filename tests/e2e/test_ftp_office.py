@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from farm.addresses import source_addresses
+from farm.addresses import free_port, source_addresses
 from farm.arena import reset, until_closed
 from farm.front import Front, Section
 from farm.raw_client import RawClient, read_to_end
@@ -24,6 +24,7 @@ SERVERS = tuple(f"pyftpdlib-{number}" for number in range(1, 5))
 STRANGERS = source_addresses(200)
 WORKERS = 2
 CLIENT = "127.0.0.1"
+WILD = free_port("0.0.0.0")
 
 
 def neighbour(count: int = 1) -> list[str]:
@@ -57,6 +58,7 @@ def front(farm: Farm, scripted: Scripted) -> Iterator[Front]:
         Section("one", one, binds="bind {host}:{port}\nbind {host}:50000 data"),
         Section("narrow", one, binds=narrow),
         Section("leases", one),
+        Section("wild", one, binds=f"bind *:{WILD}\nbind *:50000-50049"),
         Section("hasty", f"timeout ftp-data 200ms\n{one}"),
         threads=WORKERS,
     ) as running:
@@ -296,6 +298,17 @@ def test_a_lease_is_given_back(
         way(client, port, scripted)
         until(lambda: front.open_ports("leases") == set(), f"{port} to be closed")
         front.until_stat("leases", "ftp_lease_cur", lambda count: count == 0)
+
+
+def test_any_address(front: Front) -> None:
+    """Listening on all addresses, ports are leased at the one that was dialled."""
+    host = front.host("wild")
+    with RawClient((host, WILD)) as client:
+        client.log_in("u")
+        told, port = client.pasv()
+        assert told == host
+        assert front.open_ports("wild") == {port}
+        assert client.receive("RETR x", extended=False) == b"scripted"
 
 
 def test_a_lease_expires(front: Front) -> None:

@@ -16,8 +16,9 @@ import pytest
 
 from farm.clients import Curl, Lftp, Target
 from farm.page import Page, kinds_for, logged_in, same_bytes
-from farm.raw_client import DM, IAC, IP
+from farm.raw_client import DM, IAC, IP, RawClient, read_to_end
 from farm.servers import Passive, Security
+from pasvport.ftp.passive import parse_227
 
 MIDDLE = random.Random(1635).randbytes(3_000_017)
 KINDS = kinds_for(Security.PLAIN)
@@ -92,6 +93,65 @@ def test_abort(page: Page, server: str, way: str) -> None:
         content = io.BytesIO()
         session.retrbinary("RETR pub/whoami.txt", content.write)
         assert content.getvalue().decode() == server
+
+
+@contextlib.contextmanager
+def raw(page: Page, server: str) -> Iterator[RawClient]:
+    """A session on that server, logged in, in its directory, in binary type."""
+    with RawClient((page.farm.balancer, page.security.control_port), page.source_of(server)) as client:
+        client.log_in(page.farm[server].user)
+        client.send("CWD pub", "TYPE I")
+        client.expect(250)
+        client.expect(200)
+        yield client
+
+
+@pytest.mark.parametrize("page", ["mode-ftp"], indirect=True)
+@pytest.mark.parametrize("server", KINDS)
+def test_commands_ahead_of_their_time(page: Page, server: str) -> None:
+    """Sent in one segment: answered in order, each when it can be, whatever the server makes of such a client."""
+    with raw(page, server) as client:
+        client.send("SIZE middle", "EPSV", "RETR middle", "SYST", "PASV", "NLST", "PWD", "QUIT")
+        assert client.expect(213).text == b"%d" % len(MIDDLE)
+        with client.dial(int(client.expect(229).text.split(b"|")[3])) as data:
+            client.expect(125, 150)
+            assert read_to_end(data) == MIDDLE
+        client.expect(226)
+        client.expect(215)
+        with client.dial(parse_227(client.expect(227).text).port) as data:
+            client.expect(125, 150)
+            assert b"whoami.txt" in read_to_end(data)
+        client.expect(226)
+        client.expect(257)
+        client.expect(221)
+        client.expect_end()
+
+
+@pytest.mark.parametrize("page", ["mode-ftp"], indirect=True)
+@pytest.mark.parametrize("server", KINDS)
+def test_signs_of_life_during_a_transfer(page: Page, server: str) -> None:
+    """Some servers answer NOOP at once, others after the transfer."""
+    with raw(page, server) as client, client.passive() as data:
+        client.ask("RETR middle", 125, 150)
+        begun = data.recv(1)
+        client.send("NOOP", "NOOP")
+        assert begun + read_to_end(data) == MIDDLE
+        assert sorted(client.reply().code for _ in range(3)) == [200, 200, 226]
+        client.ask("PWD", 257)
+        client.quit()
+
+
+@pytest.mark.parametrize("page", ["mode-ftp"], indirect=True)
+@pytest.mark.parametrize("server", KINDS)
+def test_last_words(page: Page, server: str) -> None:
+    """A client that will say nothing more still gets what it asked for."""
+    with raw(page, server) as client, client.passive() as data:
+        client.send("RETR middle")
+        client.control.shutdown(socket.SHUT_WR)
+        client.expect(125, 150)
+        assert read_to_end(data) == MIDDLE
+        client.expect(226)
+        client.expect_end()
 
 
 @pytest.mark.parametrize("server", KINDS)
