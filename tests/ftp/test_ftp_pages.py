@@ -27,8 +27,9 @@ def test_all_points_are_answered_once_and_every_test_named_exists() -> None:
     text = POINTS.read_text("utf-8")
     numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
     assert numbers == list(range(1, 46))
-    tests = "\n".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", text)
-    assert [name for name in named if f"def {name}(" not in tests] == []
+    rooms = [path for room in ("ftp", "e2e") for path in (ROOT / "tests" / room).glob("test_*.py")]
+    tests = "\n".join(path.read_text("utf-8") for path in rooms)
+    named = re.findall(r"`(test_\w+|Test\w+)`", text)
+    assert [name for name in named if f"def {name}(" not in tests and f"class {name}(" not in tests] == []
     modules = re.findall(r"`ftp/(\w+)\.py`", text)
     assert [name for name in modules if not (ROOT / "src/pasvport/ftp" / f"{name}.py").exists()] == []
