@@ -5,7 +5,7 @@ from __future__ import annotations
 import ftplib
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from pasvport.demo.callers import OFFICE, STRANGER, opened
@@ -39,12 +39,18 @@ class Trickle:
 
     def _call(self, number: int) -> None:
         chance = random.Random(number)
+        if not number:
+            # Whoever looks at the failed logins at once shall find one.
+            self._try(self._mishap, chance)
         while not self._over.wait(chance.uniform(0.2, 2.0)):
-            try:
-                self._session(chance)
-            except (ftplib.Error, OSError, EOFError):
-                # Whoever watches may drain servers or stop them; a caller then tries again.
-                self._over.wait(1.0)
+            self._try(self._session, chance)
+
+    def _try(self, what: Callable[[random.Random], None], chance: random.Random) -> None:
+        try:
+            what(chance)
+        except (ftplib.Error, OSError, EOFError):
+            # Whoever watches may drain servers or stop them; a caller then tries again.
+            self._over.wait(1.0)
 
     def _session(self, chance: random.Random) -> None:
         if chance.random() < 0.1:
