@@ -104,6 +104,9 @@ def moody() -> Iterator[Scripted]:
 SIX_PORTS = {name: free_port(socket.AF_INET6, "::1") for name in PLACES}
 
 
+DUAL = free_port(socket.AF_INET6, "::")
+
+
 @pytest.fixture(scope="module")
 def front(places: dict[str, Place], old: Scripted, moody: Scripted) -> Iterator[Front]:
     both = "bind {host}:{port}\nbind {host}:50000-50099\nbind [::1]:%d\nbind [::1]:42000-42099 data"
@@ -115,6 +118,7 @@ def front(places: dict[str, Place], old: Scripted, moody: Scripted) -> Iterator[
             for name, place in places.items()
         ),
         Section("passive", one),
+        Section("dual", one, binds=f"bind :::{DUAL} v4v6\nbind :::50000-50049 v4v6"),
         Section("learns", f"server s {old.address}"),
         Section("forgets", f"server s {moody.address}"),
         Section("advertise", one, binds="bind {host}:{port} advertise 192.0.2.7\nbind {host}:50000-50009"),
@@ -151,6 +155,15 @@ def test_any_pairing(front: Front, places: dict[str, Place], server: str, family
         client.store("STOR empty", b"", extended=extended)
         assert client.receive("RETR empty", extended=extended) == b""
         client.quit()
+
+
+@pytest.mark.parametrize(("host", "modes"), [("127.0.0.1", ("EPSV", "PASV")), ("::1", ("EPSV",))])
+def test_one_socket_for_both_families(front: Front, host: str, modes: tuple[str, ...]) -> None:
+    with RawClient((host, DUAL)) as client:
+        client.log_in("u")
+        client.ask("TYPE I", 200)
+        for mode in modes:
+            assert client.receive("RETR content", extended=EXTENDED[mode]) == b"both" + CONTENT
 
 
 def test_pasv_over_ipv6(front: Front) -> None:

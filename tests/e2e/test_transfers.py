@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.arena import reset
 from farm.clients import Curl, Lftp, Target
 from farm.page import Page, kinds_for, logged_in, same_bytes
 from farm.raw_client import DM, IAC, IP, RawClient, read_to_end
@@ -152,6 +153,24 @@ def test_last_words(page: Page, server: str) -> None:
         assert read_to_end(data) == MIDDLE
         client.expect(226)
         client.expect_end()
+
+
+@pytest.mark.parametrize("page", ["mode-ftp"], indirect=True)
+@pytest.mark.parametrize("server", KINDS)
+def test_what_the_client_cuts_short_is_no_success(page: Page, server: str) -> None:
+    with raw(page, server) as client:
+        data = client.passive()
+        client.ask("STOR cut", 125, 150)
+        data.sendall(b"the beginning")
+        reset(data)
+        assert 400 <= client.reply().code < 600
+        data = client.passive()
+        client.ask("RETR middle", 125, 150)
+        assert data.recv(1) == MIDDLE[:1]
+        reset(data)
+        assert 400 <= client.reply().code < 600
+        assert client.receive("RETR whoami.txt").decode() == server
+        client.quit()
 
 
 @pytest.mark.parametrize("server", KINDS)
