@@ -18,7 +18,7 @@ from farm.clients import Target, open_ftplib
 from farm.front import Front, Section
 from farm.page import Page
 from farm.raw_client import RawClient, read_to_end
-from farm.scripted import Scripted
+from farm.scripted import Conversation, Scripted
 from farm.servers import Security
 
 KINDS = ("vsftpd", "proftpd", "pyftpdlib")
@@ -139,3 +139,26 @@ def test_a_blind_session_during_a_soft_stop(page: Page) -> None:
             got = io.BytesIO()
             session.retrbinary("RETR pub/content", got.write)
             assert got.getvalue() == b"pyftpdlib" + CONTENT
+
+
+def test_a_data_connection_of_a_blind_session_is_logged_as_nobodys(page: Page) -> None:
+    """Who opened it only TLS knows; above all it is not the user whose session was logged last."""
+
+    def go_blind(talk: Conversation, argument: str) -> None:
+        talk.say("234 Go on")
+        while data := talk.control.recv(1000):
+            talk.control.sendall(data)
+
+    with Scripted(answers={"AUTH": go_blind}) as server:
+        section = Section("fe", f"option ftp-auth-tls pass\nretries 0\nserver s {server.address}")
+        with Front(section, threads=1) as front, front.client("fe") as blind:
+            blind.ask("AUTH TLS", 234)
+            with front.client("fe") as other:
+                other.log_in("somebody")
+                other.quit()
+            front.sink.until_text('"somebody"')
+            with blind.dial(50007) as data, contextlib.suppress(ConnectionResetError):
+                assert data.recv(1) == b""
+            (line,) = front.sink.until_text(" SC ")
+            assert "somebody" not in line
+            assert "QUIT" not in line

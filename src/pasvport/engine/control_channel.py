@@ -18,7 +18,7 @@ from pasvport.engine.frontends import Doorway
 from pasvport.engine.loop import EDGE, INWARD
 from pasvport.engine.pump import CLOGGED
 from pasvport.engine.relay import shut_writing
-from pasvport.engine.seeker import ASSIGNING, ESTABLISHED, QUEUED
+from pasvport.engine.seeker import ASSIGNING, CONNECTING, ESTABLISHED, OVER, QUEUED, RETRYING
 from pasvport.engine.session import Session
 from pasvport.engine.timers import NEVER
 from pasvport.engine.transfers import Transfers
@@ -58,6 +58,7 @@ _CHUNK = 16 * 1024
 _MOST_CHUNKS = 16
 """Thrown away at the end; who sent more ahead, or sends on, is reset."""
 _NO_TIMERS: frozenset[Timer] = frozenset()
+_SEARCHING = (QUEUED, CONNECTING, RETRYING)
 
 
 class ControlChannel(Transfers):
@@ -172,6 +173,9 @@ class ControlChannel(Transfers):
         self.server_seen = self.plant.loop.now
         self._events.append(ServerAssigned(server.model.name, literal_address(self, server), server.passive))
         self.tell(ServerConnected())
+        if self.drain_asked is not None and self.phase is not OVER:
+            # While a server was searched, only the search had deadlines.
+            self._watch_deadlines()
 
     def _leave_server(self, action: LeaveServer) -> None:
         if self.phase is QUEUED:
@@ -254,6 +258,8 @@ class ControlChannel(Transfers):
         if not self.to_client:
             self.end(culprit, stage)
             return
+        if self.phase in _SEARCHING:
+            self._leave_server(LeaveServer())
         self.farewell = (culprit, stage)
         self.timers = _NO_TIMERS
         self.wake_by(self.plant.loop.now + _FAREWELL)
@@ -280,7 +286,7 @@ class ControlChannel(Transfers):
             self.data.drop()
         if self.blind:
             self.service.left_blind(self)
-        Session.over(self, culprit, stage)
+        Transfers.over(self, culprit, stage)
 
     # --- counting and the record ----------------------------------------------------------------------------------
 

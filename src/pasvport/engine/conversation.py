@@ -73,6 +73,10 @@ class Conversation(Deadlines):
         try:
             while events:
                 self._obey(self.dialogue.receive(events.pop(0)))
+        except Exception as error:
+            # Whoever told it (a door, an operator's order for many sessions) shall not pay for this one.
+            self.failed(error)
+            return
         finally:
             self._is_telling = False
         if self.phase is not OVER and not self.blind:
@@ -265,14 +269,14 @@ class Conversation(Deadlines):
         """The byte at `place` leaves as urgent data (RFC 854); behind what still waits there would be no urgency."""
         borrowed = sockets.borrow(self.server)
         try:
-            borrowed.send(data[: place + 1], socket.MSG_OOB)
+            count = borrowed.send(data[: place + 1], socket.MSG_OOB)
         except BlockingIOError:
             return 0
         except OSError:
             return len(data)
         finally:
             borrowed.detach()
-        return place + 1 + self._write(self.server, data[place + 1 :])
+        return count if count <= place else count + self._write(self.server, data[count:])
 
     def _flush_client(self) -> None:
         del self.to_client[: self._write(self.client, self.to_client)]

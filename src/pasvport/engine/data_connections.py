@@ -205,7 +205,7 @@ class DataConnections:
     def failed(self, error: Exception) -> None:
         """A bug met while this path was served: the transfer is cut, the session goes on."""
         self.plant.report(error)
-        if self.pump is not None:
+        if self.pump is not None and not self.is_over:
             self._finish(DataEnding.CUT)
 
     def _wake_at(self, moment: float) -> None:
@@ -330,8 +330,8 @@ class DataConnections:
     # --- the end --------------------------------------------------------------------------------------------------
 
     def drop(self) -> None:
-        """Give everything back; nothing is told. An ordinary close: nothing was moved that could look complete."""
-        self._end(reset=False)
+        """Give everything back; nothing is told. Where bytes were moved, they shall not look complete."""
+        self._end(reset=self.pump is not None)
 
     def _end(self, *, reset: bool) -> None:
         if self.is_over:

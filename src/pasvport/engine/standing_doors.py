@@ -17,7 +17,7 @@ from pasvport.engine.frontends import Doorway
 from pasvport.engine.listeners import LiveListener
 from pasvport.engine.loop import INWARD
 from pasvport.engine.session import Session
-from pasvport.record import Culprit, Stage
+from pasvport.record import Culprit, SessionRecord, Stage
 
 
 class BlindData(Session):
@@ -47,6 +47,13 @@ class BlindData(Session):
     def open_connection(self, server: LiveServer) -> int:
         """Whatever port the server line names: the client was told this one."""
         return dial_data(self, server, literal_address(self, server), self.destination_port)
+
+    def record(self, culprit: Culprit, stage: Stage) -> SessionRecord:
+        """Whose it is only the encrypted dialogue knows; the record may have been another session's before."""
+        record = Session.record(self, culprit, stage)
+        record.backend = self.backend.proxy.name if self.backend is not None else self.doorway.frontend.proxy.name
+        record.ftp = None
+        return record
 
 
 class StandingDoor(LiveListener):

@@ -30,13 +30,15 @@ _LONGEST_DIAL = 30.0
 class Transfers(Conversation):
     """At most one path at a time, and on it one transfer."""
 
-    __slots__ = ("dialled", "pool")
+    __slots__ = ("counted_running", "dialled", "pool")
 
     def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int, number: int) -> None:
         Conversation.__init__(self, doorway, descriptor, host, port, number)
         self.dialled = ""
         """The address at our end of the client's connection."""
         self.pool: Pool | None = None
+        self.counted_running = False
+        """A transfer of this session is among those that run now (`ftp_xfer_cur`)."""
 
     # --- data -----------------------------------------------------------------------------------------------------
 
@@ -95,9 +97,19 @@ class Transfers(Conversation):
 
     def start_transfer(self, action: StartTransfer) -> None:
         """Both data connections stand."""
-        for cells in self.owners_of_events():
-            self.plant.cells[cells.ftp_xfer_cur] += 1
+        self._count_running(running=True)
         self._path(action.path).start(action.direction)
+
+    def _count_running(self, *, running: bool) -> None:
+        if running is not self.counted_running:
+            self.counted_running = running
+            for cells in self.owners_of_events():
+                self.plant.cells[cells.ftp_xfer_cur] += 1 if running else -1
+
+    def over(self, culprit: Culprit, stage: Stage) -> None:
+        """A session that ended by a fault of ours did not account for its transfer."""
+        self._count_running(running=False)
+        Conversation.over(self, culprit, stage)
 
     def abort_transfer(self, action: AbortTransfer) -> None:
         """Reset both data connections; before whatever else waits to be told, so is the end."""
@@ -109,14 +121,13 @@ class Transfers(Conversation):
         """A transfer has ended: count it and write its line."""
         record, data = action.record, self.data
         down, counts = record.direction is Direction.DOWNLOAD, self.plant.cells
-        failed, started = not record.is_complete, data is not None and data.started_at > 0
+        failed = not record.is_complete
+        self._count_running(running=False)
         for cells in self.owners_of_events():
             counts[cells.ftp_xfer] += 1
             counts[cells.ftp_down if down else cells.ftp_up] += record.size
             if failed:
                 counts[cells.ftp_xfer_fail] += 1
-            if started:
-                counts[cells.ftp_xfer_cur] -= 1
         if data is not None and data.path == record.number:
             self._add_times(record, data)
         logger = self.doorway.frontend.logger
