@@ -43,7 +43,7 @@ echo "show stat" | socat - /run/pasvport/admin.sock
 - `level` of the socket decides what its clients may do: `user` may look at what is no secret, `operator` at all and
   change tables and sessions, `admin` change everything. A client may lower its own level.
 - Servers, backends and frontends are named, or given as `#` and their number.
-- Orders last until the next reload or restart.
+- A reload keeps servers' states, weights and `maxconn`; other orders last until then ([reload.md](reload.md)).
 
 ## Where HAProxy's answers differ
 
