@@ -38,6 +38,7 @@ from pasvport.ftp.events import (
     Timer,
 )
 from pasvport.ftp.grammar import masked
+from pasvport.ftp.lines import TOO_LONG
 from pasvport.ftp.login import UNAVAILABLE
 from pasvport.ftp.requests import Requests
 from pasvport.ftp.states import ALLOWED, PathState, Phase
@@ -146,6 +147,9 @@ class Dialogue(Requests):
         while self._server is server and self._phase not in _HEARS_NO_SERVER:
             line = server.pull()
             if line is None:
+                if server.is_skipping:
+                    # Its end may never come, and every byte of it would put off the server's deadline.
+                    raise ProtocolError(f"{TOO_LONG} in a reply", Side.SERVER)
                 return
             reply = self._reader.read(line)
             if reply is not None:

@@ -102,6 +102,11 @@ class LineSplitter:
         return self._at == len(self._buffer) and not self._telnet and not self._skipping
 
     @property
+    def is_skipping(self) -> bool:
+        """The unfinished line is too long already."""
+        return self._skipping
+
+    @property
     def held(self) -> int:
         """Bytes in memory."""
         return len(self._buffer) - self._at + len(self._telnet)
