@@ -63,6 +63,7 @@ def test_the_realm_is_quoted() -> None:
         ({"Origin": "http://h:1", "Host": "h:1"}, True),
         ({"Origin": "http://evil", "Host": "h:1"}, False),
         ({"Origin": "null", "Host": "h:1"}, False),
+        ({"Origin": "http://[", "Host": "h:1"}, False),
         ({"Referer": "http://h:1/page", "Host": "h:1"}, True),
         ({"Referer": "http://evil/http://h:1/", "Host": "h:1"}, False),
         ({"Origin": "", "Referer": "", "Host": "h:1"}, True),

@@ -114,6 +114,12 @@ def test_up_only_hides_what_is_not(served) -> None:
     assert every.keys() - not_maintained.keys() == {("servers", "out")}
 
 
+def test_a_query_of_too_many_fields_is_no_error_of_ours(served) -> None:
+    many = "x&" * 100
+    assert ask(served.open, f"/metrics?{many}").status == 400
+    assert ask(served.open, f"/dashboard/data?{many}").status == 200
+
+
 def test_scope_is_a_part_of_a_name(served) -> None:
     _, found = rows(ask(served.open, "/stats;csv;scope=serv").text)
     assert {proxy for proxy, _ in found} == {"servers"}

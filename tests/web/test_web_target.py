@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pasvport.control.web.target import Page, Target, parse
+from pasvport.control.web.target import Page, Target, parse, sample_after
 from pasvport.model import Stats
 
 PAGE = Stats(enabled=True, uri="/farm")
@@ -65,6 +65,19 @@ def test_a_proxy_for_metrics_has_nothing_else(raw) -> None:
 def test_a_proxy_for_metrics_has_metrics_and_health() -> None:
     assert parse("/metrics", Stats(enabled=False, metrics=True)).page is Page.METRICS
     assert parse("/health", Stats(enabled=False, metrics=True)).page is Page.HEALTH
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [("after=3", 3), ("", 0), ("after=-3", 0), ("after=9999999999999999", 0), ("x&" * 20 + "after=3", 0)],
+)
+def test_which_samples_are_asked_for(query, number) -> None:
+    assert sample_after(query) == number
+
+
+@pytest.mark.parametrize("raw", ["http://[/farm", "http://[::1/farm;csv", "http://[x]/"])
+def test_an_address_that_is_none_is_no_page(raw) -> None:
+    assert parse(raw, PAGE).page is Page.NOTHING
 
 
 @given(st.text(max_size=300))

@@ -73,4 +73,8 @@ def is_own_page(headers: Mapping[str, str]) -> bool:
     source = headers.get("Origin") or headers.get("Referer")
     if not source:
         return True
-    return bool(urlsplit(source).netloc) and urlsplit(source).netloc == headers.get("Host")
+    try:
+        place = urlsplit(source).netloc
+    except ValueError:
+        return False
+    return bool(place) and place == headers.get("Host")

@@ -53,8 +53,11 @@ class Wanted:
 
 
 def wanted(query: str) -> Wanted | None:
-    """What a query string asks for: everything without `scope`; None for a scope that does not exist."""
-    pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=64)
+    """What a query string asks for: everything without `scope`; None for a scope that does not exist, or too much."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=64)
+    except ValueError:
+        return None
     given = [value for name, value in pairs if name == "scope"]
     if any(value not in ("", "*", *SCOPES) for value in given):
         return None

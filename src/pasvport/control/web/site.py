@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
-from urllib.parse import parse_qs
 
 from aiohttp import web
 
@@ -18,7 +17,7 @@ from pasvport.control.statistics import Selection, stat_rows
 from pasvport.control.web import admin, guard, live, metrics, page, wellbeing
 from pasvport.control.web.history import History
 from pasvport.control.web.served import Serving
-from pasvport.control.web.target import Page, Target, parse
+from pasvport.control.web.target import Page, Target, parse, sample_after
 from pasvport.control.web.watch import Watch
 from pasvport.exposition import schema, stat
 from pasvport.model import Stats
@@ -124,10 +123,8 @@ class Site:
 
     async def _live(self, target: Target) -> web.StreamResponse:
         now = await self.memory.moment.look(self.generation)
-        after = parse_qs(target.query, max_num_fields=8).get("after", ["0"])[0]
-        number = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
-        memory = self.memory
-        shown = live.snapshot(self.generation, self.stats, memory.watch, memory.history, now, number)
+        memory, after = self.memory, sample_after(target.query)
+        shown = live.snapshot(self.generation, self.stats, memory.watch, memory.history, now, after)
         size = sum(len(proxy.servers) for proxy in self.generation.config.proxies)
         text = await self._print(size, partial(json.dumps, shown))
         return _text(200, text, type_=_JSON)

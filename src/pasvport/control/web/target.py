@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 from pasvport.model import Stats
 
@@ -68,8 +68,20 @@ def parse(raw: str, stats: Stats) -> Target:
 def _origin_form(raw: str) -> str:
     if raw.startswith("/"):
         return raw
-    parts = urlsplit(raw)
+    try:
+        parts = urlsplit(raw)
+    except ValueError:
+        return raw
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def sample_after(query: str) -> int:
+    """The number in `after=N`; 0, which means everything, where there is none that makes sense."""
+    try:
+        text = parse_qs(query, max_num_fields=8).get("after", ["0"])[0]
+    except ValueError:
+        return 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
 def _own(path: str) -> Target | None:
