@@ -57,6 +57,7 @@ def front(farm: Farm, scripted: Scripted) -> Iterator[Front]:
         Section("any", f"ftp-data-peer any\n{one}"),
         Section("one", one, binds="bind {host}:{port}\nbind {host}:50000 data"),
         Section("narrow", one, binds=narrow),
+        Section("page", one, binds="bind {host}:{port}\nbind {host}:50000-50010"),
         Section("leases", one),
         Section("wild", one, binds=f"bind *:{WILD}\nbind *:50000-50049"),
         Section("hasty", f"timeout ftp-data 200ms\n{one}"),
@@ -239,6 +240,17 @@ def test_an_exhausted_pool(front: Front) -> None:
         first.quit()
         assert third.receive("RETR x") == b"scripted"
     front.until_stat("narrow", "ftp_lease_cur", lambda count: count == 0)
+
+
+def test_one_address_cannot_starve_the_others(front: Front) -> None:
+    """Whichever worker they are steered to."""
+    with contextlib.ExitStack() as stack:
+        greedy = [stack.enter_context(logged_in(front, "page", CLIENT)) for _ in range(12)]
+        codes = [client.ask("EPSV").code for client in greedy]
+        assert codes == [229] * 10 + [425] * 2
+        for source in STRANGERS[:8]:
+            with logged_in(front, "page", source) as client:
+                assert client.receive("RETR x") == b"scripted"
 
 
 def take_another(client: RawClient, port: int, scripted: Scripted) -> None:

@@ -148,11 +148,19 @@ def test_nothing_listens_that_nobody_leases(office: Office) -> None:
         socket.create_connection((HERE, lease.port))
 
 
-@given(st.integers(1, 60), st.integers(0, 7), st.integers(1, 8), st.integers(0))
-def test_a_pool_offers_every_port(count: int, worker: int, workers: int, seed: int) -> None:
+@given(st.integers(1, 60), st.integers(1, 8), st.integers(0))
+def test_a_pool_offers_every_port_but_keeps_one_for_each_worker(count: int, workers: int, seed: int) -> None:
     bind = Bind(ORIGIN, loopback(5000, HERE), PortRange(5000, 4999 + count), data=True)
-    pool = Pool(bind, range(5000, 5000 + count), worker % workers, workers)
-    assert set(pool.order(random.Random(seed).randrange)) == set(range(5000, 5000 + count))
+    offered = [
+        set(Pool(bind, range(5000, 5000 + count), number, workers).order(random.Random(seed).randrange))
+        for number in range(workers)
+    ]
+    assert set().union(*offered) == set(range(5000, 5000 + count))
+    if count >= 2 * workers:
+        assert all(mine - set().union(*offered[:number], *offered[number + 1 :]) for number, mine in enumerate(offered))
+        assert all(len(mine) == count - workers + 1 for mine in offered)
+    else:
+        assert all(len(mine) == count for mine in offered)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ is recognised by address; two leases that the same address could claim never sha
 lease is granted and closed with their last, so a port of the pool listens only while somebody is awaited there.
 
 Workers share a pool without talking: each begins with its own part of the ports, in random order (RFC 2577 section 4),
-and goes on with the others', which bind() refuses while another worker has them.
+and goes on with the others', which bind() refuses while another worker has them. One port of each part is never lent:
+a single one serves any number of different addresses, so no client can starve those of the other workers.
 
 Where sessions may go blind (`option ftp-auth-tls pass`) nobody can know which port a client was told; then the whole
 range listens from the start, as in `mode tcp`, and leases are looked up at the same doors.
@@ -166,8 +167,9 @@ class Pool:
         self.is_wildcard = host in _WILDCARDS
         self.host = "" if self.is_wildcard else unmapped(host)
         self.family = bind.endpoint.family
-        self._ports = ports
         self._own = ports[worker::workers] or ports
+        self._lent = ports[workers:] if len(ports) >= 2 * workers else ports
+        """Without the first port of each worker's part, which is never lent to the others."""
 
     def serves(self, host: str) -> bool:
         """Whether a client that dialled `host` reaches this pool's ports there."""
@@ -180,11 +182,11 @@ class Pool:
         return family is self.family or (both and family is Family.IPV4)
 
     def order(self, draw: Callable[[int], int]) -> Iterator[int]:
-        """Every port, some perhaps twice: a few at random from this worker's part, then all, that part first."""
-        own, ports = self._own, self._ports
+        """All ports for this worker, some perhaps twice: a few at random from its part, then all, that part first."""
+        own = self._own
         for _ in range(min(_GUESSES, len(own))):
             yield own[draw(len(own))]
-        for part in (own, ports):
+        for part in (own, self._lent):
             start = draw(len(part))
             for step in range(len(part)):
                 yield part[(start + step) % len(part)]
