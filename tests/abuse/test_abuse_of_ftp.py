@@ -9,13 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from abuse_rig import CONTENT, Bystanders, Weight, floods, raw, say_for_ever, until_quiet
+from abuse_rig import CONTENT, PATIENCE, Bystanders, Weight, floods, raw, say_for_ever, until_quiet
 from api_rig import Echo
 from farm.arena import reset
 from farm.front import Front, Section
 from farm.raw_client import RawClient
 from farm.scripted import Conversation, Scripted
 from farm.servers import Farm, Passive
+from farm.waiting import until
 from process_rig import free_ports
 
 LIMITS = """\
@@ -165,6 +166,42 @@ def test_what_clients_say_without_end(front: Front, decent: Bystanders) -> None:
             decent.go_on()
         for client in clients:
             client.close()
+
+
+def test_a_client_that_reads_no_answers(front: Front, decent: Bystanders) -> None:
+    """Answers that need no server are not piled up: it is not read on until it reads, and then all goes on."""
+    question, room, more = b"AUTH X\r\n", 64 * 1024, 16 * MEGABYTES * 1024
+    with weighed(front, "patient"), raw(front, section="patient", size=room) as client:
+        client.control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+        client.control.settimeout(1)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < more:
+                sent += client.control.send(question * 8192)
+        assert sent < more
+        decent.go_on()
+        client.control.settimeout(PATIENCE)
+        rest = b"QUIT\r\n" if not (over := sent % len(question)) else question[over:] + b"QUIT\r\n"
+        sender = threading.Thread(target=client.write, args=(rest,))
+        sender.start()
+        for _ in range(-(-sent // len(question))):
+            client.expect(504)
+        client.expect(221)
+        sender.join()
+
+
+def test_a_flood_takes_turns(front: Front, decent: Bystanders) -> None:
+    """What a client sends faster than it is looked at does not hold the loop."""
+    with raw(front, section="abused") as client, floods((client.control, ENDLESS["Telnet commands"])):
+        before = turns(front)
+        until(lambda: turns(front) > before + 20, "the flood to wait for its turn")
+        decent.go_on(2)
+
+
+def turns(front: Front) -> int:
+    """How often something that had more to do waited for its turn."""
+    words = front.api("show activity").split()
+    return int(words[words.index("deferred:") + 1])
 
 
 def test_clients_that_say_little(front: Front, decent: Bystanders) -> None:
