@@ -107,6 +107,10 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, upstream):
         ("", "Can't get version of the global server state file"),
         ("2\n", "Can't get version of the global server state file"),
         ("1\nbe up\n", "corrupted global server state file .* at line 1"),
+        (
+            "1\n3 be 1 up - 2 0 1 1 --5 1 0 0 0 0 0 0 - 0 - 0 0 - - 0\n",
+            "failed for server 'be/up', invalid srv_time_since_last_change value '--5'",
+        ),
         ("1\n3 be 1 up - 7 0 1 1 5 1 0 0 0 0 0 0 - 0 - 0 0 - - 0\n", "failed for server 'be/up', invalid srv_op_state"),
     ):
         if content is not None:

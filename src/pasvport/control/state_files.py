@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pasvport.control.roster import Roster
 from pasvport.control.standing import Standing
-from pasvport.exposition.server_state import COLUMNS, VERSION, CheckFlag
+from pasvport.exposition.server_state import COLUMNS, NUMBER, VERSION, CheckFlag
 from pasvport.health.result import CheckResult, Status
 from pasvport.model import Config, Global, PortMap, Proxy, ServerPort
 from pasvport.record import Admin, Operation
@@ -136,7 +136,7 @@ def _apply_to(proxy: Proxy, found: dict[tuple[str, str], Line], roster: Roster, 
 def _complaints(line: Line) -> Iterator[str]:
     for name, is_valid in _VALID.items():
         word = line[name]
-        if not (word.isascii() and word.lstrip("-").isdigit() and is_valid(int(word))):
+        if not (NUMBER.fullmatch(word) and is_valid(int(word))):
             yield f", invalid {name} value '{word}'"
 
 

@@ -100,7 +100,9 @@ class Doorway:
         self.label = bind.label(port)
         self.certain = CERTAIN << CLIENT if bind.endpoint.family in (Family.IPV4, Family.IPV6) else 0
         """See `Relay.certain`."""
-        self.address = "" if bind.endpoint.host in _WILDCARDS else bind.endpoint.host
+        # An inherited socket's "host" is its number: only the connection knows the address.
+        is_asked = bind.endpoint.host in _WILDCARDS or bind.endpoint.family is Family.FD
+        self.address = "" if is_asked else bind.endpoint.host
         self.cells = ListenerCells(counters.layout.listener[frontend.proxy.index, number], counters.offset)
         self.gates: list[SlotWaiter] = []
         """The limits that apply here: process, frontend, bind; a session holds a slot of each."""

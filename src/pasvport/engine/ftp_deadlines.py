@@ -10,7 +10,7 @@ from typing import Final
 from pasvport.engine.data_connections import DataConnections
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.ftp_service import FtpService
-from pasvport.engine.seeker import CONNECTING, ESTABLISHED, OVER, QUEUED, RETRYING
+from pasvport.engine.seeker import CONNECTING, OVER, QUEUED, RETRYING
 from pasvport.engine.session import Session
 from pasvport.engine.timers import NEVER
 from pasvport.ftp.dialogue import Dialogue
@@ -66,7 +66,7 @@ class Deadlines(Session):
         if self.drain_asked is None:
             return NEVER
         asked = self.drain_asked[0]
-        busy = self.dialogue.is_transferring or self.phase is not ESTABLISHED
+        busy = self.dialogue.is_transferring or self.phase in _SEARCHING
         idle = NEVER if busy else max(asked, self.client_seen) + _DRAIN_IDLE
         return min(idle, asked + _DRAIN_PATIENCE)
 

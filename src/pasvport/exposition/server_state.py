@@ -5,10 +5,13 @@ Source: HAProxy management guide, section 9.3 (`show servers state`); configurat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 VERSION = "1"
+NUMBER = re.compile("-?[0-9]{1,18}")
+"""What a numeric column may hold."""
 _NONE = "-"
 COLUMNS = (
     "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight "
@@ -91,7 +94,7 @@ def _parsed(words: list[str]) -> ServerLine | None:
     for name, numeric, word in zip(_NAMES, _NUMERIC, words, strict=True):
         if not numeric:
             values[name] = "" if word == _NONE else word
-        elif word.isascii() and word.lstrip("-").isdigit():
+        elif NUMBER.fullmatch(word):
             values[name] = int(word)
         else:
             return None
