@@ -29,7 +29,6 @@ from pasvport.config.world import World
 from pasvport.control import host
 from pasvport.control.console import Console
 from pasvport.control.resolve import UNRESOLVED_SERVERS, resolve
-from pasvport.control.start import Launch, serve
 from pasvport.engine import is_compiled
 from pasvport.errors import ConfigError, ResourceError
 from pasvport.logformat import compile_format
@@ -126,7 +125,7 @@ def _check_or_serve(command: CommandLine, console: Console, texts: list[tuple[st
         return 1
     if config.settings.quiet and not command.verbose:
         console.silence()
-    return serve(_with_switches(config, command), _launch(config, command), console)
+    return _serve(_with_switches(config, command), command, console)
 
 
 def _compiled(command: CommandLine, texts: list[tuple[str, str]]) -> tuple[Outcome, Config | None]:
@@ -196,10 +195,13 @@ def _with_switches(config: Config, command: CommandLine) -> Config:
     )
 
 
-def _launch(config: Config, command: CommandLine) -> Launch:
+def _serve(config: Config, command: CommandLine, console: Console) -> int:
+    # Who only asks whether a configuration is good does not wait for the modules of the supervisor.
+    from pasvport.control.start import Launch, serve
+
     settings = config.settings
     in_foreground = command.foreground or command.debug
-    return Launch(
+    launch = Launch(
         background=(command.background or settings.daemon) and not in_foreground,
         master_worker=command.master_worker or settings.master_worker,
         pidfile=command.pidfile or settings.pidfile,
@@ -210,6 +212,7 @@ def _launch(config: Config, command: CommandLine) -> Launch:
         old_sockets=command.old_sockets,
         reread=partial(_reread, command),
     )
+    return serve(config, launch, console)
 
 
 def _world(command: CommandLine) -> World:

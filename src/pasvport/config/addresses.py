@@ -207,7 +207,8 @@ def _host(host: str, family: Family | None, whole: str) -> Endpoint:
     if host in ("", "*"):
         return Endpoint(family or Family.IPV4, _ANY[family or Family.IPV4])
     brackets = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if brackets else _classic_ipv4(host) or host
+    dotted = family_of(host) is Family.IPV4
+    bare = host[1:-1] if brackets else host if dotted else _classic_ipv4(host) or host
     found = family_of(bare)
     wrong_family = found is not Family.NAME and family not in (None, found)
     if wrong_family or (brackets and found is not Family.IPV6) or (found is Family.NAME and not _is_name(bare)):

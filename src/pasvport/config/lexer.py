@@ -41,6 +41,9 @@ _NAME = re.compile(r"\.?[A-Za-z0-9_]*")
 _HEX = re.compile(r"[0-9A-Fa-f]{2}")
 _SCOPE_NAME = re.compile(r"[A-Za-z0-9_.:-]*")
 _BLANK_RUN = re.compile(r"[ \t\v\f]+")
+_PLAIN_LINE = re.compile(r"(?![ \t\v\f])[^\r\n\0\\\"'#]*")
+"""No quote, escape, comment or end: blanks are all that matters. One at the start would make an empty word."""
+_PLAIN_WORD = re.compile(r"[^ \t\v\f]+")
 
 
 class Flaw(StrEnum):
@@ -255,6 +258,10 @@ def split(text: str, variable: Callable[[str], str | None], *, comments: bool = 
     `variable` gives the value of a variable or None, and KeyError for a pseudo variable (`.NAME`) that does not exist.
     `comments` False makes `#` an ordinary character. Raises LexError or TooManyWordsError.
     """
+    if _PLAIN_LINE.fullmatch(text):
+        words = [Word(found.group(), found.start() + 1, len(found.group())) for found in _PLAIN_WORD.finditer(text)]
+        if len(words) < MAX_WORDS:
+            return words
     return _Splitter(text, variable, comments).split()
 
 

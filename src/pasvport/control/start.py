@@ -17,12 +17,11 @@ from functools import partial
 
 from pasvport.config.diagnostics import Diagnostics
 from pasvport.control import handover, host, places
-from pasvport.control.api.server import RuntimeApi
 from pasvport.control.console import Console
+from pasvport.control.on_demand import runtime_api, web_pages
 from pasvport.control.openings import settle_port_range
 from pasvport.control.ports import Ports
 from pasvport.control.supervisor import Orders, Reread, Supervisor
-from pasvport.control.web.server import WebServer
 from pasvport.control.workers import WORKER_MODULE
 from pasvport.errors import ResourceError
 from pasvport.model import Config
@@ -125,7 +124,7 @@ def _serve_here(config: Config, launch: Launch, console: Console, announcement: 
         announcement.fail()
         return 1
     reread = partial(_reread, launch.reread, launch, console) if launch.reread is not None else None
-    orders = Orders(launch.master_worker, announcement.make, launch.worker_module, (RuntimeApi, WebServer), reread)
+    orders = Orders(launch.master_worker, announcement.make, launch.worker_module, (runtime_api, web_pages), reread)
     try:
         return asyncio.run(_supervise(config, ports, console, orders))
     except ResourceError as error:
