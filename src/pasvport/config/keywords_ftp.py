@@ -238,8 +238,8 @@ FTP_ROWS: tuple[Keyword[ProxyDraft], ...] = (
     _row(
         "ftp-login-limit",
         "<n> <period> [delay <time>]",
-        "`mode ftp`: a source whose logins failed (530) more than n times in the period is answered with 421, after "
-        "the delay (2 s, at most 60 s). 0: no limit.",
+        "`mode ftp`: a source whose logins failed (530) n times in the period is answered with 421, after the delay "
+        "(2 s, at most 60 s), until one of them is older. 0: no limit.",
         _login_limit,
         "no limit",
     ),

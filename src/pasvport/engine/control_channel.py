@@ -49,7 +49,7 @@ from pasvport.ftp.events import (
     SessionKilled,
     Timer,
 )
-from pasvport.record import Culprit, Direction, SessionRecord, Stage
+from pasvport.record import Admin, Culprit, Direction, SessionRecord, Stage
 from pasvport.sight import FtpSessionSight, LoginFailureSight, session_id
 
 _FAREWELL = 5.0
@@ -136,6 +136,9 @@ class ControlChannel(Transfers):
             return
         self.pick = None
         server = backend.named(self) or (backend.persistent(self) if backend.rules else None)
+        if server is not None and server.state.admin & Admin.DRAIN:
+            # In `mode tcp` a client that the table knows must still come, for its data connections; here it need not.
+            server = None
         self.direct = server is not None
         self._assign(server)
 
