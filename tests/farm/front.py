@@ -11,6 +11,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from farm.addresses import CONTROL_PORT, Subnet
 from farm.balancers import BALANCERS, Balancer
@@ -60,6 +61,7 @@ class Front:
             self.sink = stack.enter_context(LogSink())
             self.balancer = BALANCERS[self._kind](self.text(), self.address(self._sections[0].name))
             stack.enter_context(self.balancer)
+            until(Path(self._folder, "api").exists, "the stats socket")
             self._stack = stack.pop_all()
         return self
 
