@@ -757,7 +757,7 @@ def _tried(rows):
         (
             GLOBAL,
             _tried(GLOBALS),
-            "insecure-fork-wanted log setenv presetenv unsetenv resetenv default-path",
+            "insecure-fork-wanted log setenv presetenv unsetenv resetenv default-path server-state-file server-state-base",
         ),
         (BIND, _tried(BINDS), "data advertise"),
         (SERVER, _tried(SERVERS), "track usesrc no-agent-check no-tfo no-backup"),
@@ -775,7 +775,8 @@ def test_no_supported_proxy_keyword_is_forgotten():
     names = {row.name.split()[0] for row in PROXY if row.status is Status.SUPPORTED and row.priority}
     elsewhere = (
         "bind backlog default_backend server server-template default-server stick-table stick tcp-check "
-        f"external-check mode log bind-process stats http-request use_backend use-server {FTP_KEYWORDS}"
+        f"external-check mode log bind-process stats http-request use_backend use-server {FTP_KEYWORDS} "
+        "load-server-state-from-file server-state-file-name"
     )
     assert names - first_words - {"disabled"} == set(elsewhere.split())
 

@@ -618,6 +618,45 @@ def test_one_file_is_read_once_and_kept_once():
     assert [found.path for found in config.maps] == ["dir/users", "/abs"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "read"),
+    [
+        ("current", "/etc/pasvport/keys"),
+        ("config", "/etc/pasvport/keys"),
+        ("parent", "/etc/keys"),
+        ("origin /maps", "/maps/keys"),
+        ("origin maps", "/etc/pasvport/maps/keys"),
+    ],
+)
+def test_where_the_map_of_a_key_begins(mode, read):
+    """HAProxy reads it with the text, and that of a choice afterwards, when `default-path` is over."""
+    text = farm(
+        "use-server %[ftp.user,map(users)]",
+        "stick-table type string size 1k",
+        "stick on ftp.user,map(keys)",
+        head=f"global\n default-path {mode}\n{QUIET}",
+    )
+    reads = []
+
+    def reading(path):
+        reads.append(path)
+        return "a s1\n"
+
+    compiled(text, read_file=reading)
+    assert reads == ["/etc/pasvport/users", read]
+
+
+def test_one_path_for_two_files_is_refused():
+    text = farm(
+        "use-server %[ftp.user,map(users)]",
+        "stick-table type string size 1k",
+        "stick on ftp.user,map(users)",
+        head=f"global\n default-path origin maps\n{QUIET}",
+    )
+    ((_, said),) = alerts(text, read_file=lambda path: "a s1\n")
+    assert said == "proxy 'l' : 'default-path' makes 'users' another file here than above."
+
+
 def test_keys_by_user():
     lines = ("balance hash ftp.user,lower", "stick-table type string len 64 size 1k", "stick on ftp.host")
     (proxy,) = compiled(farm(*lines)).proxies

@@ -301,4 +301,6 @@ class GlobalDraft:
     logs: list[LogLine] = field(default_factory=list)
     said: dict[str, Line] = field(default_factory=dict)
     environment_edited: bool = False
+    default_path: tuple[str, str] = ("current", "")
+    """The mode, and the directory of `origin`."""
     insecure_fork: bool = False

@@ -42,13 +42,15 @@ def _resetenv(cursor: Cursor, draft: GlobalDraft) -> None:
 _PATH_MODES = "supported modes include 'current', 'config', 'parent', and 'origin'."
 
 
-def _default_path(cursor: Cursor, _draft: GlobalDraft) -> None:
-    """Concerns files that are loaded while the text is read, of which there are none yet: it is only checked."""
+def _default_path(cursor: Cursor, draft: GlobalDraft) -> None:
+    """Concerns files that HAProxy loads while it reads the text; those of `use_backend` it loads afterwards."""
     mode = cursor.argument(f"missing default-path mode '' for 'default-path', {_PATH_MODES}")
     if mode.text not in ("current", "config", "parent", "origin"):
         raise LineError(f"unsupported default-path mode '{mode}' for 'default-path', {_PATH_MODES}", mode)
+    origin = ""
     if mode.text == "origin":
-        cursor.argument("'default-path origin' expects a directory as an argument.")
+        origin = cursor.argument("'default-path origin' expects a directory as an argument.").text
+    draft.default_path = mode.text, origin
     cursor.finish(f"default-path {mode}")
 
 
@@ -60,7 +62,7 @@ ENVIRONMENT_ROWS: tuple[Keyword[GlobalDraft], ...] = (
     Keyword(
         "default-path",
         "current|config|parent|origin <dir>",
-        "Where the relative paths of files to load begin; no keyword loads a file yet.",
+        "Where the relative paths of maps begin that `stick` and `balance hash` name.",
         _default_path,
         Place.GLOBAL,
         "P1",

@@ -149,7 +149,7 @@ _SUPPORTED: tuple[Keyword[ProxyDraft], ...] = (
         "socket-stats",
         _FE,
         "P1",
-        "Counters for every bind line in the statistics (a later issue shows them; they are always kept).",
+        "A row for every bind line in the statistics; its counters are always kept.",
     ),
     _flag("splice-auto", _ANY, "P2", "Accepted: a stream that keeps flowing is always spliced in the kernel."),
     _flag("splice-request", _ANY, "P2", "As `option splice-auto`."),

@@ -59,12 +59,15 @@ def parse_map(text: str) -> Iterator[Entry]:
             yield Entry(number, found.group(1), found.group(2).rstrip(" \t"))
 
 
-def read_map(path: str, world: World) -> Map:
-    """Read a file; a relative path begins at the world's directory. Raises ConfigError when it cannot be read."""
+def read_map(path: str, world: World, base: str = "") -> Map:
+    """Read a file; a relative path begins at `base`, and that at the world's directory.
+
+    Raises ConfigError when it cannot be read.
+    """
     if not path:
         raise ConfigError("failed to open pattern file <>")
     try:
-        text = world.read_file(posixpath.normpath(posixpath.join(world.directory, path)))
+        text = world.read_file(posixpath.normpath(posixpath.join(world.directory, base, path)))
     except ConfigError as error:
         raise ConfigError(f"failed to open pattern file <{path}>: {error}") from None
     return Map(path, tuple(parse_map(text)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from pasvport.config.expressions import needs_ftp
 from pasvport.config.judged import Judged, titled
 from pasvport.config.keywords_ftp import is_dynamic
 from pasvport.config.maps import MAP_CONVERTERS, maps_of, read_map
+from pasvport.config.syntax import Line
 from pasvport.errors import ConfigError
 from pasvport.model import Expression, Mode
 
@@ -19,11 +21,20 @@ _MOST_TOLD = 10
 
 def expressions(proxy: ProxyDraft) -> Iterator[Said[Expression]]:
     """Every expression of a proxy, once."""
+    yield from _choices(proxy)
+    yield from _keys(proxy)
+
+
+def _choices(proxy: ProxyDraft) -> Iterator[Said[Expression]]:
     if proxy.is_frontend:
         yield from proxy.use_backend
+    if proxy.is_backend:
+        yield from proxy.use_server
+
+
+def _keys(proxy: ProxyDraft) -> Iterator[Said[Expression]]:
     if not proxy.is_backend:
         return
-    yield from proxy.use_server
     by_line = {str(rule.line.origin): rule for rule in proxy.stick_rules}
     for rule in by_line.values():
         word = rule.line.words[2] if len(rule.line.words) > 2 else None
@@ -52,18 +63,39 @@ def ftp_fetches(judged: Judged) -> None:
 def map_files(judged: Judged) -> None:
     """Read every map that some expression names; each that cannot be used is told once, where it is named first."""
     tried: set[tuple[str, str]] = set()
+    bases: dict[str, str] = {}
+    for proxy, said, base in _where_read(judged):
+        for named in maps_of(said.value):
+            path = named[1]
+            if bases.setdefault(path, base) != base and not path.startswith("/"):
+                text = f"{titled(proxy)} : 'default-path' makes '{path}' another file here than above."
+                judged.diagnostics.alert(said.line, text, word=said.word)
+            elif named not in tried:
+                tried.add(named)
+                _map_file(judged, proxy, said, named, base)
+
+
+def _where_read(judged: Judged) -> Iterator[tuple[ProxyDraft, Said[Expression], str]]:
+    """Every expression, and where relative paths in it begin: HAProxy reads the maps of choices after all text."""
     for proxy in judged.proxies:
-        for said in expressions(proxy):
-            fresh = [named for named in maps_of(said.value) if named not in tried]
-            for converter, path in fresh:
-                _map_file(judged, proxy, said, converter, path)
-            tried.update(fresh)
+        for said in _choices(proxy):
+            yield proxy, said, ""
+        for said in _keys(proxy):
+            yield proxy, said, _base(judged, said.line)
 
 
-def _map_file(judged: Judged, proxy: ProxyDraft, said: Said[Expression], converter: str, path: str) -> None:
+def _base(judged: Judged, line: Line) -> str:
+    """Where `default-path` lets the paths of a line begin."""
+    mode, origin = judged.settings.default_path
+    folder = posixpath.dirname(line.origin.file)
+    return {"config": folder, "parent": posixpath.join(folder, ".."), "origin": origin}.get(mode, "")
+
+
+def _map_file(judged: Judged, proxy: ProxyDraft, said: Said[Expression], named: tuple[str, str], base: str) -> None:
+    converter, path = named
     try:
         if path not in judged.maps:
-            judged.maps[path] = read_map(path, judged.world)
+            judged.maps[path] = read_map(path, judged.world, base)
         if converter == "map_reg":
             judged.maps[path].check_expressions()
     except ConfigError as error:
