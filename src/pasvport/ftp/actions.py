@@ -153,8 +153,8 @@ class RecordTransfer:
 class GoBlind:
     """AUTH was accepted: from here on both control connections are opaque bytes, relayed as `mode tcp` would.
 
-    Nothing of either side is left unread in the dialogue. The session's end is still told to it (ClientLeft,
-    ServerLeft, DrainRequested), so that there is one CloseSession.
+    Nothing of either side is left unread in the dialogue. The engine may end the session by the rules of the relay,
+    without a word to the dialogue; whoever tells it of the end (ClientLeft, ServerLeft, TimedOut) gets CloseSession.
     """
 
 
