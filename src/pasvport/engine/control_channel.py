@@ -211,9 +211,7 @@ class ControlChannel(Transfers):
             self.plant.counters.worker,
             self.host,
             self.dialogue.record.user,
-            self.doorway.frontend.proxy.name,
-            self.backend.proxy.name if self.backend is not None else "",
-            self.pick.model.name if self.pick is not None else "",
+            *self.names(),
         )
 
     def _note_login(self, action: NoteLogin) -> None:
@@ -325,9 +323,7 @@ class ControlChannel(Transfers):
             worker,
             self.host,
             dialogue.record.user,
-            self.doorway.frontend.proxy.name,
-            self.backend.proxy.name if self.backend is not None else "",
-            self.pick.model.name if self.pick is not None else "",
+            *self.names(),
             str(dialogue.phase).lower(),
             now - self.accepted_at,
             now - self.client_seen,
