@@ -163,7 +163,7 @@ class LiveListener:
         self.plant.exhausted()
         self.plant.starve(self)
 
-    def _welcome(self, client: int, address: tuple[str, int] | str | bytes, *, admitted: bool = False) -> None:
+    def _welcome(self, client: int, address: tuple[str | int, ...] | str | bytes, *, admitted: bool = False) -> None:
         """Count the connection and begin its session."""
         os.set_blocking(client, False)
         host, port = ("unix", self._unix_label()) if self._is_unix else (address[0], address[1])

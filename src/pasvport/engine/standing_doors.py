@@ -67,7 +67,7 @@ class StandingDoor(LiveListener):
         assert service is not None
         self._service = service
 
-    def _welcome(self, client: int, address: tuple[str, int] | str | bytes, *, admitted: bool = False) -> None:
+    def _welcome(self, client: int, address: tuple[str | int, ...] | str | bytes, *, admitted: bool = False) -> None:
         host = unmapped(str(address[0]))
         service, ports = self._service, self._service.ports
         here, port = local_address(client)
