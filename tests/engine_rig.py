@@ -88,7 +88,7 @@ class Rig:
         settings = self.config.settings
         front = self.config.proxies[0]
         self.listener = sockets.listen(front.binds[0], 0, front, settings, reuse=False)
-        self.address = self.listener.getsockname()
+        self.address = self.listener.getsockname()[:2]
         self.memory = os.memfd_create("counters")
         os.ftruncate(self.memory, self.layout.size(1))
         self.counters = Counters(self.memory, self.layout, 0, 1)

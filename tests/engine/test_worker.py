@@ -13,9 +13,11 @@ from dataclasses import replace
 import pytest
 
 from engine_rig import DEADLINE, Rig, config, server
+from pasvport.address import Endpoint, Family, PortRange
 from pasvport.model import (
     Algorithm,
     Balance,
+    Bind,
     Expression,
     Global,
     KeyType,
@@ -68,6 +70,19 @@ def state_of(line):
 
 def served_by(line):
     return line.split()[3]
+
+
+def test_an_ipv6_client():
+    """Its address has four parts, and so it says in the log."""
+    door = Bind(ORIGIN, Endpoint(Family.IPV6, "::1", 0), PortRange(0, 0))
+    with listening() as listener:
+        servers = config([server("s1", listener.getsockname())], frontend={"binds": (door,)})
+        with Rig(servers) as rig, rig.connect("::1") as client, accept(listener) as far:
+            client.sendall(b"six")
+            assert receive(far, 3) == b"six"
+            client.close()
+            far.close()
+            assert rig.log().startswith("::1:")
 
 
 @contextmanager
