@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from farm.addresses import free_port, source_addresses
-from farm.arena import reset, until_closed
+from farm.arena import reset
 from farm.front import Front, Section
 from farm.raw_client import RawClient, read_to_end
 from farm.scripted import Scripted
@@ -174,9 +174,8 @@ def test_a_late_connection_does_not_get_the_next_lease(front: Front) -> None:
         port = first.epsv()
         first.ask("ABOR", 225, 226, 502)
         assert second.epsv() == port
-        with first.dial(port) as late:
-            second.send("RETR x")
-            assert until_closed(late) == b""
+        second.send("RETR x")
+        assert first.knock(port) == b""
         with second.dial(port) as data:
             second.expect(150)
             assert read_to_end(data) == b"scripted"
@@ -212,11 +211,10 @@ def test_who_may_connect(front: Front, section: str, client: str, peer: str, adm
     with logged_in(front, section, client) as session:
         session.send("EPSV")
         port = int(session.expect(229).text.split(b"|")[3])
-        data = session.dial(port, source=peer)
         if not admitted:
-            assert until_closed(data) == b""
+            assert session.knock(port, peer) == b""
             front.until_stat(section, "ftp_stranger", lambda count: count == before + 1)
-            data = session.dial(port)
+        data = session.dial(port, source=peer if admitted else "")
         session.ask("RETR pub/whoami.txt", 125, 150)
         assert read_to_end(data)
         session.expect(226)

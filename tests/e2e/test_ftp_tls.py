@@ -96,7 +96,11 @@ def test_both_of_one_address(page: Page, name: str) -> None:
 
 def test_nobody_without_a_session_is_let_in(page: Page) -> None:
     """The range listens, but leads nowhere for an address that has neither a lease nor an entry in the table."""
-    with socket.create_connection((page.farm.balancer, 50007), 20, (page.new_source(), 0)) as stranger:
+    source = page.new_source()
+    with (
+        contextlib.suppress(ConnectionResetError),  # which may come before connect() has looked
+        socket.create_connection((page.farm.balancer, 50007), 20, (source, 0)) as stranger,
+    ):
         assert until_closed(stranger) == b""
 
 
@@ -157,8 +161,7 @@ def test_a_data_connection_of_a_blind_session_is_logged_as_nobodys(page: Page) -
                 other.log_in("somebody")
                 other.quit()
             front.sink.until_text('"somebody"')
-            with blind.dial(50007) as data, contextlib.suppress(ConnectionResetError):
-                assert data.recv(1) == b""
+            assert blind.knock(50007) == b""
             (line,) = front.sink.until_text(" SC ")
             assert "somebody" not in line
             assert "QUIT" not in line

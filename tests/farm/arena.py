@@ -80,10 +80,11 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 def until_closed(connection: socket.socket) -> bytes:
     """Everything until FIN or RST."""
-    try:
-        return read_to_end(connection)
-    except ConnectionResetError:
-        return b""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(1 << 16):
+            parts.append(part)
+    return b"".join(parts)
 
 
 class Place(NamedTuple):

@@ -140,6 +140,14 @@ class RawClient:
         otherwise."""
         return self._open((host or self._address[0], port), source or self._source)
 
+    def knock(self, port: int, source: str = "") -> bytes:
+        """What a connection brings that is turned away. The reset may come while it is still dialled."""
+        found = bytearray()
+        with contextlib.suppress(ConnectionResetError), self.dial(port, source=source) as data:
+            while part := data.recv(1 << 16):
+                found += part
+        return bytes(found)
+
     def passive(self, *, extended: bool = True) -> socket.socket:
         """EPSV (or PASV) and the data connection to the port it named, at the host that control was dialled at."""
         return self.dial(self.epsv() if extended else self.pasv()[1])
