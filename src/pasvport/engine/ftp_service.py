@@ -25,7 +25,6 @@ from pasvport.wire import FeaturesLearnt, Notice
 
 _DATA = 60_000
 _TRANSFER = 300_000
-_DRAIN = 2_000
 _EPISODE = 10.0
 """Seconds without an exhausted pool after which the next is worth a new warning."""
 _MOST_SOURCES = 65_536

@@ -74,10 +74,6 @@ class Plant:
         if self.bucket is None:
             self.loop.timers.file(self, self.loop.now + RETRY_DESCRIPTORS, self.loop.now)
 
-    @property
-    def is_starved(self) -> bool:
-        return bool(self._hungry)
-
     def time_is_up(self, now: float) -> None:
         """Feed everybody who waits; those for whom there is still nothing come back by themselves."""
         hungry, self._hungry = self._hungry, deque()

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from pasvport import model
-from pasvport.stick.data import DATA_TYPES, Kind, Rate, Value, blank, ordered
+from pasvport.stick.data import Rate, Value, blank, ordered
 
 _FOREVER = float("inf")
 _NO_DATA: list[Value] = []
@@ -225,8 +225,3 @@ class StickTable:
             return False
         self._remove(oldest)
         return True
-
-
-def stored_server(table: model.StickTable) -> list[str]:
-    """Which of server_id and server_key a table stores."""
-    return [store.name for store in table.stores if DATA_TYPES[store.name].kind is Kind.SERVER]
