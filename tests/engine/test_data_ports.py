@@ -176,6 +176,9 @@ def test_a_pool_offers_every_port_but_keeps_one_for_each_worker(count: int, work
 def test_whom_a_lease_is_for(ftp: Ftp, one: str, other: str, same: bool) -> None:
     office = Office(free_ports(1), ftp=ftp)
     try:
-        assert (office.ports.claim_of(one) == office.ports.claim_of(other)) is same
+        (pool,) = office.ports.pools
+        lease = office.ports.lease(pool, HERE, one, Holder())
+        assert lease is not None
+        assert (office.ports.awaited(HERE, lease.port, other) is not None) is same
     finally:
         office.close()

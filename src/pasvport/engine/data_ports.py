@@ -17,7 +17,6 @@ from __future__ import annotations
 import _socket
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ from pasvport import sockets
 from pasvport.address import Family, PortRange, family_of, unmapped
 from pasvport.engine.dialer import OUT_OF_DESCRIPTORS
 from pasvport.engine.plant import Plant
+from pasvport.ftp.passive import Claim, PeerPolicy
 from pasvport.model import AuthTls, Bind, Origin, Proxy
 from pasvport.sight import LeaseSight
 
@@ -40,9 +40,6 @@ _NO_PORTS = PortRange(0, 0)
 _MOST_ADDRESSES = 256
 """Addresses of this machine whose pool is remembered."""
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
-
-Claim = str
-"""What a lease is recognised by: the leading bits of the client's address that `ftp-data-peer` compares."""
 
 
 class Holder(Protocol):
@@ -232,7 +229,7 @@ class DataPorts:
         self._pool_of: dict[str, Pool | None] = {}
         self.count = changed
         self._refused = refused
-        self._bits = (proxy.ftp.data_peer_ipv4, proxy.ftp.data_peer_ipv6)
+        self._claim_of = PeerPolicy(proxy.ftp.data_peer_ipv4, proxy.ftp.data_peer_ipv6).claim
         counters = plant.counters
         self.pools = pools(proxy, counters.worker, counters.workers)
         self.doors: dict[tuple[str, int], Door] = {}
@@ -263,7 +260,7 @@ class DataPorts:
         Raises OSError when the machine refuses (no descriptor, an address that is not ours).
         """
         host = pool.host or dialled
-        claim = self.claim_of(client)
+        claim = self._claim_of(client)
         for port in pool.order(self._draw):
             door = self.doors.get((host, port))
             if door is None:
@@ -284,21 +281,11 @@ class DataPorts:
         door = self.doors[host, port] = Door(self, host, port, sock)
         return door
 
-    def claim_of(self, host: str) -> Claim:
-        """What of a peer's address is compared."""
-        ipv4, ipv6 = self._bits
-        bits, full = (ipv6, 128) if ":" in host else (ipv4, 32)
-        if bits == full:
-            return host
-        if not (ipv4 or ipv6):
-            return ""
-        return str(ipaddress.ip_network(f"{host.partition('%')[0]}/{bits}", strict=False).network_address)
-
     # --- arriving -------------------------------------------------------------------------------------------------
 
     def arrived(self, door: Door, descriptor: int, host: str) -> None:
         """Somebody connected to a leased port."""
-        lease = door.leases.get(self.claim_of(host))
+        lease = door.leases.get(self._claim_of(host))
         if lease is not None:
             lease.give_back()
             lease.holder.claimed(descriptor, host)
@@ -310,7 +297,7 @@ class DataPorts:
     def awaited(self, host: str, port: int, caller: str) -> Door | None:
         """The door at `host` and `port`, if somebody waits there for `caller`."""
         door = self.doors.get((host, port))
-        return door if door is not None and self.claim_of(caller) in door.leases else None
+        return door if door is not None and self._claim_of(caller) in door.leases else None
 
     def turn_away(self, descriptor: int) -> None:
         """A stranger: reset the connection and count it."""

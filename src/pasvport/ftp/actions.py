@@ -64,7 +64,7 @@ class LeaveServer:
 class LeaseDataPort:
     """Bind a random free port of the pool, on the address the client dialled, and listen before answering.
 
-    The lease belongs to this session; PeerPolicy.admits says who may connect. It ends with DropData, with the end of
+    The lease belongs to this session; PeerPolicy says who may connect. It ends with DropData, with the end of
     its transfer, or with the session.
     """
 

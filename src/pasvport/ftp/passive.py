@@ -128,6 +128,10 @@ def rendered_229(port: int) -> bytes:
 # --- who may connect ----------------------------------------------------------------------------------------------
 
 
+Claim = str
+"""What a data connection is recognised by."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeerPolicy:
     """`ftp-data-peer`: how many leading bits of the control peer's address a data peer must share.
@@ -138,18 +142,14 @@ class PeerPolicy:
     ipv4: int = 32
     ipv6: int = 128
 
-    def admits(self, control: str, data: str) -> bool:
-        """Both are literal addresses; IPv4 mapped into IPv6 counts as IPv4."""
-        if control == data or not (self.ipv4 or self.ipv6):
-            return True
-        one, other = _address(control), _address(data)
-        if one.version != other.version:
-            return False
-        bits = self.ipv4 if one.version == 4 else self.ipv6
-        return int(one) >> (one.max_prefixlen - bits) == int(other) >> (other.max_prefixlen - bits)
-
-
-STRICT = PeerPolicy()
+    def claim(self, host: str) -> Claim:
+        """What of a peer's literal address is compared: with equal claims one may connect for the other."""
+        bits, full = (self.ipv6, 128) if ":" in host else (self.ipv4, 32)
+        if bits == full:
+            return host
+        if not (self.ipv4 or self.ipv6):
+            return ""
+        return str(ipaddress.ip_network(f"{host.partition('%')[0]}/{bits}", strict=False).network_address)
 
 
 def same_host(one: str, other: str) -> bool:
