@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from pasvport.config.diagnostics import Diagnostics, Form, Severity
@@ -104,6 +104,11 @@ class Cursor:
     def warn(self, text: str, word: Word | None = None) -> None:
         """Record a warning about this line."""
         self.diagnostics.add(Severity.WARNING, self.line, self.about + text, word=word, form=self.form)
+
+    def hide(self, word: Word) -> None:
+        """What is said of this line shows the line, but from now on not this word of it."""
+        source, start = self.line.source, word.column - 1
+        self.line = replace(self.line, source=source[:start] + "*" * word.width + source[start + word.width :])
 
     def alert(self, text: str, word: Word | None = None, suggestion: str = "", *, fatal: bool = True) -> None:
         """Record an error of this line and go on reading it."""

@@ -52,12 +52,9 @@ def _check(cursor: Cursor, draft: ProxyDraft) -> None:
 
 def _hide_password(cursor: Cursor) -> None:
     """What is said of this line shows the line: not with the password in it, wherever on the line it stands."""
-    source = cursor.line.source
     for before, word in zip(cursor.words, cursor.words[1:], strict=False):
         if before.text == "password":
-            start = word.column - 1
-            source = source[:start] + "*" * word.width + source[start + word.width :]
-    cursor.line = replace(cursor.line, source=source)
+            cursor.hide(word)
 
 
 def _login(cursor: Cursor) -> FtpCheck:

@@ -71,6 +71,7 @@ def _word_into(name: str, complaint: str) -> Reader:
 
 def _auth(cursor: Cursor, stats: StatsDraft) -> None:
     word = cursor.argument("'auth' needs a user:password account.")
+    cursor.hide(word)
     name, _, password = word.text.partition(":")
     if name in dict(stats.values.users):
         cursor.warn(f"uri auth: ignoring duplicated user '{name}'.", word)

@@ -117,14 +117,26 @@ def _show_schema(_request: Request) -> str:
     return schema() + "\n"
 
 
+_MASK = "*****"
+
+
 async def _show_env(request: Request) -> AsyncIterator[str]:
     environment = dict(request.generation.settings.environment) or dict(os.environ)
     wanted = request.argument(0)
     if wanted and wanted not in environment:
         raise Refusal("Variable not found")
+    secrets = _secrets(request.generation.config)
     for name, value in environment.items():
         if wanted in ("", name):
-            yield f"{name}={value}\n"
+            yield f"{name}={_MASK if value in secrets else value}\n"
+
+
+def _secrets(config: Config) -> set[str]:
+    """What a variable must not be shown as: the passwords of the configuration, alone or behind their user."""
+    users = [pair for proxy in config.proxies if proxy.stats is not None for pair in proxy.stats.users]
+    users += [(check.user, check.password) for proxy in config.proxies if (check := proxy.ftp_check) is not None]
+    known = {password for _, password in users} | {f"{user}:{password}" for user, password in users}
+    return known - {"", ":"}
 
 
 def _show_errors(request: Request) -> str:
@@ -167,7 +179,14 @@ SHOW_COMMANDS = (
     ),
     Command("show backend", "", "list backends in the current running config", answering(_show_backend)),
     Command("show version", "", "show version of the current process", answering(_show_version)),
-    Command("show env", "[var]", "dump environment variables known to the process", _show_env, StatsLevel.OPERATOR),
+    Command(
+        "show env",
+        "[var]",
+        "dump environment variables known to the process",
+        _show_env,
+        StatsLevel.OPERATOR,
+        detail=f"A value that is a password of `stats auth` or `option ftp-check` is shown as `{_MASK}`.",
+    ),
     Command(
         "show errors",
         "[<px>] [request|response]",
