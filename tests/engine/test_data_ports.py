@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -59,7 +60,15 @@ class Office:
         proxy = Proxy(ORIGIN, "fe", 0, 2, True, False, mode=Mode.FTP, binds=binds, ftp=ftp or Ftp())
         config = SimpleNamespace(settings=Global())
         counters = SimpleNamespace(worker=worker, workers=workers)
-        plant = SimpleNamespace(loop=self.loop, config=config, counters=counters, report=pytest.fail)
+        self.starved: list[object] = []
+        plant = SimpleNamespace(
+            loop=self.loop,
+            config=config,
+            counters=counters,
+            report=pytest.fail,
+            exhausted=lambda: None,
+            starve=self.starved.append,
+        )
         self.leased = self.turned_away = 0
         self.ports = DataPorts(plant, proxy, random.Random(1).randrange, self._count, self._turned_away)  # type: ignore[arg-type]
 
@@ -103,6 +112,26 @@ def test_clients_that_differ_share_a_port_and_are_told_apart(office: Office) -> 
             office.loop.turn(5)
     assert there.claims == [THERE]
     assert not here.claims
+
+
+def test_a_door_rests_while_descriptors_are_out(office: Office) -> None:
+    """Who knocks cannot be taken, and must not wake the loop again and again; nor is it forgotten."""
+    holder = Holder()
+    port = office.lease(HERE, holder).port
+    with socket.create_connection((HERE, port)) as client:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+        try:
+            office.loop.turn(5)
+            events = office.loop.events
+            office.loop.turn(0)
+            assert office.loop.events == events
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not holder.claims
+        office.starved.pop().feed()  # type: ignore[attr-defined]
+        office.loop.turn(5)
+    assert holder.claims == [HERE]
 
 
 def test_a_stranger_consumes_nothing(office: Office) -> None:
