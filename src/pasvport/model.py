@@ -419,6 +419,10 @@ class Server:
     non_stick: bool = False
     init_addr: tuple[str, ...] = ("last", "libc")
     description: str = ""
+    dynamic: bool = False
+    """Added at run time: its checks wait for an order."""
+    dormant: bool = False
+    """Added at run time and begins in forced maintenance."""
     options: SocketOptions = field(default_factory=SocketOptions)
 
 

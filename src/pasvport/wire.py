@@ -84,7 +84,13 @@ class ShareEntry:
 
 @dataclass(frozen=True, slots=True)
 class SoftStop:
-    """Serve no new client; leave when the last session ends."""
+    """Serve no new client; leave when the last session ends.
+
+    `drain`: sessions in mode ftp end at their next moment without a transfer; else they stay as long as others. Said
+    again with it, sessions that stayed are drained.
+    """
+
+    drain: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,10 +285,11 @@ def _runs(bind: Bind, ids: list[int]) -> Iterator[Bind]:
 def _servers(draft: ProxyDraft) -> Iterator[Server]:
     ids = _numbered([server.id.value if server.id is not None else None for server in draft.servers], 1)
     for server, number in zip(draft.servers, ids, strict=True):
-        yield _server(server, number, draft)
+        yield server_of(server, number, draft)
 
 
-def _server(server: ServerDraft, number: int, draft: ProxyDraft) -> Server:
+def server_of(server: ServerDraft, number: int, draft: ProxyDraft) -> Server:
+    """The model of a server line in the backend `draft`, of which only the name counts here."""
     assert server.endpoint is not None  # every server line gives one
     assert server.line is not None
     return Server(
@@ -299,7 +300,7 @@ def _server(server: ServerDraft, number: int, draft: ProxyDraft) -> Server:
         port=server.port,
         weight=server.weight,
         backup=server.backup,
-        disabled=server.disabled,
+        disabled=bool(server.disabled),
         # HAProxy raises maxconn to minconn rather than complain.
         maxconn=max(server.maxconn, server.minconn),
         minconn=server.minconn,

@@ -101,7 +101,10 @@ class BindDraft:
 
 @dataclass(slots=True)
 class ServerDraft:
-    """A `server`, `server-template` or `default-server` line. Check port 0: none given; intervals None: default."""
+    """A `server`, `server-template` or `default-server` line. Check port 0: none given; intervals None: default.
+
+    `disabled` None: neither `disabled` nor `enabled` was said.
+    """
 
     line: Line | None = None
     name: str = "default-server"
@@ -110,7 +113,7 @@ class ServerDraft:
     id: Said[int] | None = None
     weight: int = 1
     backup: bool = False
-    disabled: bool = False
+    disabled: bool | None = None
     maxconn: int = 0
     minconn: int = 0
     maxqueue: int = 0

@@ -5,7 +5,7 @@ Every check is a function of the whole (`Judged`) and is listed in CHECKS. Sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pasvport.address import Family
 from pasvport.config.diagnostics import Form, Severity, nearest
@@ -17,7 +17,7 @@ from pasvport.config.references_maps import ftp_fetches, map_files, rule_names
 from pasvport.config.references_stick import short_keys, stick_rules
 from pasvport.config.syntax import Line
 from pasvport.errors import ConfigError
-from pasvport.model import CheckKind, Mode, PortMap, StepKind
+from pasvport.model import CheckKind, CheckStep, Mode, PortMap, StepKind
 
 MISSING_TIMEOUTS = (
     "missing timeouts for {proxy}.\n"
@@ -149,25 +149,31 @@ def _server_names(judged: Judged) -> None:
 
 def _check_ports(judged: Judged) -> None:
     for proxy in judged.started:
+        script = proxy.check_steps if proxy.check_kind is CheckKind.TCP_SCRIPT else ()
         for server in proxy.servers:
-            if server.check and server.line is not None and _lacks_port(server):
-                _complain_of_port(judged, proxy, server, server.line)
+            problem = portless(server, script)
+            if problem and server.line is not None:
+                word = server.line.words[1] if len(server.line.words) > 1 else None
+                judged.alert(server.line, f"config: {titled(proxy)}: {problem}", word)
+
+
+def portless(server: ServerDraft, script: Sequence[CheckStep]) -> str:
+    """What is wrong with a server whose checks have no port to go to; "" where nothing is. `script` is tcp-check's."""
+    if not server.check or not _lacks_port(server):
+        return ""
+    text = f"server '{server.name}' has neither service port nor check port"
+    if not script:
+        return text + "."
+    connects = [step for step in script if step.kind is StepKind.CONNECT]
+    if connects and all(step.port for step in connects):
+        return ""
+    return text + " nor tcp_check rule 'connect' with port information."
 
 
 def _lacks_port(server: ServerDraft) -> bool:
     endpoint = server.check_endpoint or server.endpoint
     local = endpoint is not None and endpoint.family in (Family.UNIX, Family.ABNS, Family.FD)
     return server.port.kind is not PortMap.FIXED and not server.check_port and not local
-
-
-def _complain_of_port(judged: Judged, proxy: ProxyDraft, server: ServerDraft, line: Line) -> None:
-    text = f"{titled(proxy)}: server '{server.name}' has neither service port nor check port"
-    if proxy.check_kind is CheckKind.TCP_SCRIPT and proxy.check_steps:
-        connects = [step for step in proxy.check_steps if step.kind is StepKind.CONNECT]
-        if connects and all(step.port for step in connects):
-            return
-        text += " nor tcp_check rule 'connect' with port information"
-    judged.alert(line, f"config: {text}.", line.words[1] if len(line.words) > 1 else None)
 
 
 def _tracks(judged: Judged) -> None:

@@ -9,7 +9,7 @@ from pasvport.config.addresses import server_address
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.diagnostics import Form
 from pasvport.config.draft import ProxyDraft, ServerDraft
-from pasvport.config.keywords import not_supported
+from pasvport.config.keywords import not_supported, words
 from pasvport.config.keywords_server import SERVER
 from pasvport.config.syntax import Word
 from pasvport.errors import AddressError
@@ -18,11 +18,21 @@ NAME = re.compile(r"[A-Za-z0-9_.:-]*")
 PREFIX = re.compile(r"[A-Za-z0-9_.-]*")
 MAX_TEMPLATE = 65536
 _USAGE = "'server' expects <name> and <addr>[:<port>] as arguments."
+_NO_WORDS: frozenset[str] = frozenset()
 _TEMPLATE_USAGE = "'server-template' expects <prefix> <nb | range> <addr>[:<port>] as arguments."
 
 
 def read_server(cursor: Cursor, draft: ProxyDraft) -> None:
     """`server NAME ADDRESS[:PORT] [option]...`. Raises LineError; a line with a wrong option adds no server."""
+    _read_server(cursor, draft, _NO_WORDS)
+
+
+def read_dynamic_server(cursor: Cursor, draft: ProxyDraft) -> None:
+    """The same of `add server`, where fewer options are allowed: those that HAProxy allows there."""
+    _read_server(cursor, draft, _NOT_DYNAMIC)
+
+
+def _read_server(cursor: Cursor, draft: ProxyDraft, refused: frozenset[str]) -> None:
     cursor.form = Form.OBJECT
     name = cursor.argument(_USAGE)
     address = cursor.argument(_USAGE)
@@ -31,7 +41,7 @@ def read_server(cursor: Cursor, draft: ProxyDraft) -> None:
     cursor.about = f"'server {draft.name}/{name}' : "
     server = _begin(cursor, draft, name.text)
     _address(cursor, server, address)
-    _options(cursor, server)
+    _options(cursor, server, refused=refused)
     _finish(server, draft, cursor)
     draft.servers.append(server)
 
@@ -91,13 +101,15 @@ def _address(cursor: Cursor, server: ServerDraft, word: Word) -> None:
         raise LineError(str(error), word) from None
 
 
-def _options(cursor: Cursor, server: ServerDraft, *, preset: bool = False) -> None:
+def _options(cursor: Cursor, server: ServerDraft, *, preset: bool = False, refused: frozenset[str] = _NO_WORDS) -> None:
     while cursor.more:
         word = cursor.take()
         row = SERVER.find(word.text)
         if row is None:
             hint = " Hint: no address was expected for this server." if preset else ""
             raise LineError(f"unknown keyword '{word}'.{hint}", word, SERVER.suggestion(word.text))
+        if word.text in refused:
+            raise LineError(f"'{word}' option is not accepted for dynamic server", word)
         if row.read is None:
             raise LineError(not_supported(word.text), word)
         if preset and word.text in _NOT_PRESET:
@@ -120,3 +132,10 @@ def _finish(server: ServerDraft, draft: ProxyDraft, cursor: Cursor) -> None:
 
 
 _NOT_PRESET = ("id",)
+_NOT_DYNAMIC = frozenset(
+    words(
+        "no-check no-agent-check init-addr non-stick stick tcp-ut redir cookie max-reuse ssl-reuse no-ssl no-check-ssl "
+        "no-send-proxy-v2-ssl no-send-proxy-v2-ssl-cn no-check-send-proxy resolvers resolve-prefer resolve-net "
+        "resolve-opts namespace socks4 log-proto"
+    )
+)

@@ -24,6 +24,13 @@ class Doors:
             proxy.index: proxy.maxconn or settings.maxconn for proxy in config.proxies if proxy.is_frontend
         }
 
+    def adopt(self, other: Doors) -> None:
+        """Everything as `other` has it, which is about the same frontends."""
+        self.maxconn = other.maxconn
+        self.connection_rate, self.session_rate = other.connection_rate, other.session_rate
+        self.disabled, self.shut_down = set(other.disabled), set(other.shut_down)
+        self._frontends = dict(other._frontends)
+
     def status_of(self, frontend: Proxy) -> str:
         """OPEN, PAUSED (`disable frontend`) or STOP (`shutdown frontend`)."""
         if frontend.index in self.shut_down:

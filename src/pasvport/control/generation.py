@@ -71,7 +71,7 @@ class Generation:
         self.started = time.time()
         """Seconds since the epoch."""
         self.is_paused = False
-        self._orders: dict[object, Message] = {}
+        self.orders: dict[object, Message] = {}
         self.is_held = True
         """Workers that start now are not to accept yet."""
         self.successor: Successor | None = None
@@ -90,13 +90,8 @@ class Generation:
         self.slots = slots.create(config, process_maxconn=process_maxconn)
         self.allowances = Allowances(self.slots, slots.limits(config, process_maxconn=process_maxconn))
         self.journal = self._open_journal()
-        self.roster = Roster(
-            config,
-            now=time.monotonic,
-            on_change=self._server_changed,
-            say=self._server_said,
-            counts=self.figures.crowd,
-        )
+        changed, said, crowd = self._server_changed, self._server_said, self.figures.crowd
+        self.roster = Roster(config, now=time.monotonic, on_change=changed, say=said, counts=crowd)
         self.features = Features(config)
         self.prober = Prober(config, self.roster, on_features=self._features_checked)
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
@@ -193,7 +188,7 @@ class Generation:
             gid=settings.gid,
             chroot=settings.chroot,
             hold=self.is_held,
-            orders=tuple(self._orders.values()),
+            orders=tuple(self.orders.values()),
         )
 
     def _receive(self, worker: Worker, message: Message) -> None:
@@ -275,7 +270,7 @@ class Generation:
 
     def order(self, about: object, message: Message) -> None:
         """Tell every worker, and those that start later; what was ordered `about` the same before counts no more."""
-        self._orders[about] = message
+        self.orders[about] = message
         self.crew.tell(message)
 
     # --- servers --------------------------------------------------------------------------------------------------
@@ -325,13 +320,17 @@ class Generation:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def step_down(self, successor: Successor) -> None:
-        """The successor accepts: accept no more. What listens where it does not is served to the end of its queue."""
+    def step_down(self, successor: Successor, *, quietly: bool = False) -> None:
+        """The successor accepts: accept no more. What listens where it does not is served to the end of its queue.
+
+        `quietly`: nobody needs to know, and sessions in mode ftp are not drained.
+        """
         self.successor = successor
         self.crew.dismiss(one_by_one=True)
         self.crew.tell(CloseListeners(self.ports.cede(successor.ports)))
-        self.crew.tell(SoftStop())
-        self.say_all(report.stopped(self.config, self.figures))
+        self.crew.tell(SoftStop(drain=not quietly))
+        if not quietly:
+            self.say_all(report.stopped(self.config, self.figures))
 
     async def retire(self) -> None:
         """After `step_down`: returns when the last session ended, or `hard-stop-after` is over."""

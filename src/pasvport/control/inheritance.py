@@ -19,7 +19,7 @@ def inherit(roster: Roster, former: Roster) -> None:
     """Servers known by the same names at the same address go on as they stood; workers hear of what that changes."""
     before = {standing.name: standing for standing in former.standings()}
     heirs = [(standing, before[standing.name]) for standing in roster.standings() if standing.name in before]
-    heirs = [(standing, old) for standing, old in heirs if _is_same(standing.server, _configured(old))]
+    heirs = [(standing, old) for standing, old in heirs if _is_same(_configured(standing), _configured(old))]
     for standing, old in heirs:
         _administer(standing, old)
         _adopt(standing, old)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from pasvport.control.supervisor import Service, Supervisor
+from pasvport.control.service import Service
+from pasvport.control.supervisor import Supervisor
 
 
 class OnDemand:

@@ -111,6 +111,11 @@ def resolve(
     return replace(config, settings=settings, proxies=proxies)
 
 
+def has_names(config: Config) -> bool:
+    """Whether there is anything to look up."""
+    return any(endpoint.family is Family.NAME for endpoint in _endpoints(config))
+
+
 def _is_server_alert(entry: Diagnostic) -> bool:
     return entry.severity is Severity.ALERT and entry.form is Form.OBJECT
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from pasvport.address import MAX_PORT, Endpoint, Family, family_of
 from pasvport.control.generation import Generation
+from pasvport.control.replacement import replace_server
 from pasvport.control.statistics import shown_port
 from pasvport.errors import PasvportError
 from pasvport.model import PortMap, Proxy, Server, ServerPort
-from pasvport.wire import ServerReplaced
 
 _BY = "by 'stats socket command'"
 _PORT = re.compile(r"([+-]?)([0-9]+)")
@@ -21,13 +21,6 @@ _PORT = re.compile(r"([+-]?)([0-9]+)")
 
 class OrderError(PasvportError):
     """An order that cannot be followed; the text is the answer."""
-
-
-def replace_server(generation: Generation, proxy: Proxy, number: int, server: Server) -> None:
-    """From now on the server is this one, for checks, statistics, workers, and workers that start later."""
-    generation.roster.replace_server(proxy.index, number, server)
-    generation.prober.replace(proxy.index, number, server)
-    generation.order(("server", proxy.index, number), ServerReplaced(proxy.index, number, server))
 
 
 def set_address(generation: Generation, proxy: Proxy, number: int, host: str, port: str | None) -> str:

@@ -68,6 +68,9 @@ class Standing:
         )
         if server.disabled:
             standing.close(Admin.CONFIG_MAINT | Admin.FORCED_MAINT)
+        elif server.dormant:
+            standing.close(Admin.FORCED_MAINT)
+        standing.check_enabled = standing.agent_enabled = not server.dynamic
         return standing
 
     def close(self, flags: int) -> None:

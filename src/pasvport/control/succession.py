@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pasvport.control.allowances import UNLIMITED
 from pasvport.control.entries import Entries
@@ -74,12 +74,14 @@ class Legacy:
         self._carrier.carry(self.new)
 
 
-async def hand_over(legacy: Legacy) -> None:
+async def hand_over(legacy: Legacy, keep: Callable[[Generation, Generation], None] = lambda new, old: None) -> None:
     """From two generations of which the old one accepts to two of which the new one does.
 
+    `keep` is called with the new and the old one while both get ready, and again just before the new one accepts.
     Raises ResourceError, or is cancelled: then the old one goes on as if nothing had been.
     """
     old, new = legacy.old, legacy.new
+    keep(new, old)
     inherit(new.roster, old.roster)
     _keep_limits(new)
     await new.start()
@@ -87,6 +89,7 @@ async def hand_over(legacy: Legacy) -> None:
     old.crew.tell(PauseListeners(True))
     try:
         await _copy_changes(legacy)
+        keep(new, old)
         inherit(new.roster, old.roster)
         new.open()
     except BaseException:

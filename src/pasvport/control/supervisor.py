@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pasvport.config.diagnostics import Diagnostics, Severity, message
 from pasvport.control import host, report, state_files
+from pasvport.control.amendments import Amendment, Amendments, Petition, amended, refuse
 from pasvport.control.background import in_thread
 from pasvport.control.console import Console
+from pasvport.control.continuance import close_frontends, keep_orders
 from pasvport.control.generation import Generation, cancel
 from pasvport.control.manner import Manner
 from pasvport.control.ports import Ports
+from pasvport.control.service import Service
 from pasvport.control.succession import Legacy, hand_over
 from pasvport.control.workers import WORKER_MODULE
-from pasvport.errors import ConfigError, ResourceError
+from pasvport.errors import ConfigError, PasvportError, ResourceError
 from pasvport.model import Config
+from pasvport.wire import SoftStop
 
 _ALERT, _WARNING, _NOTICE = 1, 4, 5
 _TOO_LATE = "The process is about to end: nothing is reloaded."
+_MOST_UNDRAINED = 8
+"""Former generations whose sessions in mode ftp are left alone after amendments; those of older ones are drained."""
 _MOST_RELOADS = 2
 """One at work and one that waits."""
 _COUNT_EVERY, _COUNT_SHARE = 1.0, 20.0
@@ -39,22 +45,6 @@ _SIGNALS = (
     signal.SIGTTOU,
     signal.SIGTTIN,
 )
-
-
-class Service(Protocol):
-    """Something the supervisor offers beside relaying: the stats sockets, the web pages."""
-
-    async def start(self) -> None:
-        """Begin, before the first worker accepts. Raises ResourceError, which ends the start."""
-
-    async def reloaded(self) -> None:
-        """`supervisor.generation` is another one now: open, close, change what its configuration says.
-
-        Raises ResourceError for what could not be opened; what could is served.
-        """
-
-    async def close(self) -> None:
-        """End, before the last worker does."""
 
 
 Reread = Callable[[], tuple[Config | None, Diagnostics]]
@@ -86,7 +76,8 @@ class Supervisor:
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._ending: asyncio.Future[int] = self._loop.create_future()
         self._soft_stop: asyncio.Task[None] | None = None
-        self.generation = Generation(config, ports, console, Manner(orders.master_worker, orders.worker_module))
+        self._manner = Manner(orders.master_worker, orders.worker_module)
+        self.generation = Generation(config, ports, console, self._manner)
         state_files.apply(config, self.generation.roster, lambda proxy, text: self.generation.say_all([(proxy, text)]))
         self.former: list[Generation] = []
         """Generations that serve no new client any more, oldest first."""
@@ -95,6 +86,8 @@ class Supervisor:
         self._counting: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
         self._reload_tasks: set[asyncio.Task[list[str]]] = set()
+        self._amendments = Amendments()
+        self._amending: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._services = [make(self) for make in orders.services]
 
@@ -116,7 +109,7 @@ class Supervisor:
                 await starting
             return await self._ending
         finally:
-            await cancel(obeying, starting, self._soft_stop, self._counting, *self._reload_tasks)
+            await cancel(obeying, starting, self._soft_stop, self._counting, self._amending, *self._reload_tasks)
             await cancel(*self._retiring.values())
             await self._close()
 
@@ -179,13 +172,17 @@ class Supervisor:
             if config is None:
                 return [message(entry) for entry in found.found if entry.severity is Severity.ALERT]
             await self._succeed(config)
+            self._drain(self.former)
         except (ResourceError, ConfigError) as error:
             self._console.alert(f"{self._console.main} {error}")
             return str(error).split("\n")
         return await self._tell_services()
 
-    async def _succeed(self, config: Config) -> None:
-        """Have a new generation take over. Raises ResourceError, and nothing has changed then."""
+    async def _succeed(self, config: Config, *, amends: bool = False) -> None:
+        """Have a new generation take over. Raises ResourceError, and nothing has changed then.
+
+        One that `amends` keeps what was ordered, and takes over without a word.
+        """
         old = self.generation
         if old.is_paused:
             old.resume()
@@ -193,17 +190,19 @@ class Supervisor:
         if ports.complaints:
             ports.abandon(old.ports)
             raise ResourceError("\n".join(ports.complaints))
-        new = Generation(config, ports, self._console, old.manner)
+        new = Generation(
+            config, ports, self._console, replace(self._manner, master_worker=False) if amends else self._manner
+        )
         legacy = Legacy(old, new)
         try:
-            await hand_over(legacy)
+            await (hand_over(legacy, keep_orders) if amends else hand_over(legacy))
         except BaseException:
             ports.abandon(old.ports)
             await new.close()
             raise
-        self._change_generation(legacy)
+        self._change_generation(legacy, quietly=amends)
 
-    def _change_generation(self, legacy: Legacy) -> None:
+    def _change_generation(self, legacy: Legacy, *, quietly: bool) -> None:
         old, new = legacy.old, legacy.new
         self.generation = new
         self.former.append(old)
@@ -211,7 +210,7 @@ class Supervisor:
         for former in self.former:
             self._legacies[former] = former.successor = self._legacies[former].passed_on(new)
         self._follow()
-        old.step_down(self._legacies[old])
+        old.step_down(self._legacies[old], quietly=quietly)
         self._retiring[old] = self._loop.create_task(self._retire(old), name="retire")
         if self._counting is None or self._counting.done():
             self._counting = self._loop.create_task(self._count(), name="count")
@@ -238,6 +237,52 @@ class Supervisor:
             for legacy in self._legacies.values():
                 legacy.count()
             await asyncio.sleep(max(_COUNT_EVERY, _COUNT_SHARE * (self._loop.time() - began)))
+
+    # --- amendments -----------------------------------------------------------------------------------------------
+
+    async def amend(self, amendment: Amendment) -> None:
+        """Serve the configuration in force with one change in it, which a reload forgets.
+
+        Raises ConfigError where the change cannot be made, ResourceError where the result cannot be served.
+        """
+        outcome = self._amendments.submit(amendment)
+        if self._amending is None or self._amending.done():
+            self._amending = self._loop.create_task(self._amend(), name="amend")
+        await outcome
+
+    async def _amend(self) -> None:
+        while self._amendments:
+            async with self._reloading:
+                petitions = self._amendments.take()
+                try:
+                    await self._serve_amended(petitions)
+                except PasvportError as error:
+                    refuse(petitions, error)
+                except Exception as error:
+                    self.generation.alert(f"internal error: {error!r}")
+                    refuse(petitions, ConfigError("Internal error."))
+                finally:
+                    refuse(petitions, ConfigError(_TOO_LATE))
+
+    async def _serve_amended(self, petitions: list[Petition]) -> None:
+        if self._is_leaving:
+            return
+        config, made = await amended(self.generation.config, petitions)
+        if not made:
+            return
+        is_paused = self.generation.is_paused
+        await self._succeed(config, amends=True)
+        close_frontends(self.generation)
+        if is_paused:
+            self.generation.pause()
+        self._drain(self.former[:-_MOST_UNDRAINED])
+        await self._tell_services()
+        for petition in made:
+            petition.grant()
+
+    def _drain(self, former: Iterable[Generation]) -> None:
+        for generation in former:
+            generation.crew.tell(SoftStop())
 
     async def _tell_services(self) -> list[str]:
         complaints = []
@@ -333,9 +378,10 @@ class Supervisor:
         grace = self.generation.settings.grace
         if grace:
             await self._wait_for_grace(grace)
-        for task in self._reload_tasks:
+        for task in (*self._reload_tasks, *([self._amending] if self._amending is not None else [])):
             task.cancel()
         async with self._reloading:
+            self._drain(self.former)
             await asyncio.gather(self.generation.stop_softly(), *self._retiring.values())
 
     async def _wait_for_grace(self, milliseconds: int) -> None:

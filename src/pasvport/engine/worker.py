@@ -251,9 +251,11 @@ class Worker:
             table.table.touch(entry, self.loop.now)
 
     def _soft_stop(self, message: Message) -> None:
+        assert isinstance(message, SoftStop)
         sessions = self.sessions()
         self.guests.soft_stop([session.host for session in sessions])
-        drain(sessions, "the service is stopping")
+        if message.drain:
+            drain(sessions, "the service is stopping")
 
     def _hard_stop(self, message: Message) -> None:
         self._kill(Culprit.KILLED, lambda session: True)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from socket import socket as Connection  # noqa: N812 (a name that says what it is here)
 from typing import Protocol
 
+from pasvport.control.amendments import Amendment
 from pasvport.control.generation import Generation
 from pasvport.errors import PasvportError
 from pasvport.model import Proxy, StatsLevel, StatsSocket
@@ -49,6 +50,8 @@ class Balancer(Protocol):
     def former(self) -> Sequence[Generation]: ...
 
     async def reload(self) -> list[str]: ...
+
+    async def amend(self, amendment: Amendment) -> None: ...
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from pasvport.control.allowances import UNLIMITED
 from pasvport.control.api.commands import WARNING, Command, Refusal, Request, answering, find_server, remarking
-from pasvport.control.server_orders import OrderError, literal, port_number, replace_server, set_address
+from pasvport.control.replacement import replace_server
+from pasvport.control.server_orders import OrderError, literal, port_number, set_address
 from pasvport.model import Proxy, Server, StatsLevel
 from pasvport.slots import server_key
 

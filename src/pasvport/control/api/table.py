@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pasvport.control.api.commands import Command
 from pasvport.control.api.commands_cli import CLI_COMMANDS
+from pasvport.control.api.commands_dynamic import DYNAMIC_COMMANDS
 from pasvport.control.api.commands_limits import LIMIT_COMMANDS
 from pasvport.control.api.commands_process import PROCESS_COMMANDS
 from pasvport.control.api.commands_server import SERVER_COMMANDS
@@ -16,6 +17,7 @@ COMMANDS: tuple[Command, ...] = (
     + PROCESS_COMMANDS
     + SHOW_COMMANDS
     + SERVER_COMMANDS
+    + DYNAMIC_COMMANDS
     + LIMIT_COMMANDS
     + SESSION_COMMANDS
     + TABLE_COMMANDS
