@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 
 from engine_rig import ORIGIN, loopback
 from pasvport.address import PortRange
+from pasvport.engine import is_compiled
 from pasvport.engine.data_ports import DataPorts, Pool
 from pasvport.engine.loop import Loop
 from pasvport.model import Bind, Ftp, Global, Mode, Proxy
+
+pytestmark = pytest.mark.skipif(is_compiled(), reason="compiled code takes no stand-in for a Plant")
 
 HERE, THERE = "127.0.0.1", "127.0.0.2"
 

@@ -13,8 +13,11 @@ from engine_rig import ORIGIN, Rig, bind, config, loopback, server
 from farm.raw_client import RawClient
 from farm.scripted import Conversation, Scripted
 from pasvport.address import PortRange
+from pasvport.engine import is_compiled
 from pasvport.model import Bind, Mode
 from pasvport.wire import Notice
+
+pytestmark = pytest.mark.skipif(is_compiled(), reason="a fault cannot be put into compiled functions")
 
 WORKER = str(Path(__file__).parents[1] / "faulty_worker.py")
 HERE = "127.0.0.1"

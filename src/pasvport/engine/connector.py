@@ -19,6 +19,9 @@ from pasvport.model import Algorithm
 from pasvport.record import Culprit, Stage
 
 _GONE: Final[int] = select.EPOLLHUP | select.EPOLLERR
+_ROOM: Final[int] = select.EPOLLOUT
+_ANSWERED: Final[int] = _ROOM | _GONE
+_AF_UNIX: Final[int] = socket.AF_UNIX
 _RETRY_DELAY = 1.0
 _ROUND_ROBIN_KIND = (Algorithm.ROUNDROBIN, Algorithm.STATIC_RR, Algorithm.RANDOM)
 _STAGES = {
@@ -50,7 +53,7 @@ class Connector(Seeker):
             return
         plant.cells[backend.cells.connect] += 1
         plant.cells[server.cells.connect] += 1
-        if server.family != socket.AF_UNIX:
+        if server.family != _AF_UNIX:
             self.certain |= CERTAIN << SERVER
         plant.loop.add(self.server, self)
         self._wait_until(plant.loop.now + self.patience.connect)
@@ -82,7 +85,7 @@ class Connector(Seeker):
         if events & _GONE and not met_a_server(self.server):
             self._hang_up_server()
             self._attempt_failed(timed_out=False)
-        elif events & (select.EPOLLOUT | _GONE):
+        elif events & _ANSWERED:
             self._connected(events)
 
     def _hang_up_server(self) -> None:
@@ -103,7 +106,7 @@ class Connector(Seeker):
         self.reached()
         if self.client_events:
             waiting, self.client_events = self.client_events, 0
-            self.relay_events(self.client, waiting & ~select.EPOLLOUT)
+            self.relay_events(self.client, waiting & ~_ROOM)
         if events & READABLE and self.phase is ESTABLISHED:
             self.relay_events(self.server, events)
 

@@ -27,8 +27,9 @@ _GULPS: Final = 2
 """Chunks read of one peer in a turn of the loop: whoever sends without end takes turns with the others."""
 _HIGH_WATER: Final = 64 * 1024
 """Bytes that may wait for a peer that does not read; beyond, the other one is not read either."""
-_read = os.read
-_write = os.write
+_read: Final = os.read
+_write: Final = os.write
+_ROOM: Final[int] = select.EPOLLOUT
 
 
 class Conversation(Deadlines):
@@ -142,13 +143,13 @@ class Conversation(Deadlines):
         if self.blind:
             Session.relay_events(self, descriptor, events)
             return
-        if events & select.EPOLLOUT and self.to_server:
+        if events & _ROOM and self.to_server:
             self._flush_server()
         if events & READABLE:
             self._read_server(events & _MORE_BEHIND)
 
     def _client_ready(self, events: int) -> None:
-        if events & select.EPOLLOUT and self.to_client:
+        if events & _ROOM and self.to_client:
             self._flush_client()
         if self.farewell is not None or self.client_silent:
             if events & _GONE:

@@ -6,7 +6,7 @@ import _socket
 import errno
 import socket
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from pasvport import sockets
 from pasvport.address import unmapped
@@ -14,6 +14,10 @@ from pasvport.engine.backends import ANY_ADDRESS, LiveBackend, LiveServer
 from pasvport.engine.plant import Plant
 from pasvport.model import PortMap, Source, SourceUse
 
+_IN_PROGRESS: Final[int] = errno.EINPROGRESS
+_AF_INET: Final[int] = socket.AF_INET
+_AF_INET6: Final[int] = socket.AF_INET6
+_outgoing: Final = sockets.outgoing
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 OURS = (errno.EADDRNOTAVAIL, errno.EAGAIN, errno.EADDRINUSE, errno.EPERM, errno.EACCES, errno.ENODEV)
 """Errors of connect() that are not the server's fault: no local port, no permission, no such interface."""
@@ -35,7 +39,7 @@ class Caller(Protocol):
 
 def dial(session: Caller, server: LiveServer) -> int:
     """A descriptor that is connecting to `server`. Raises OSError when the attempt ended before it began."""
-    sock = sockets.outgoing(server.family)
+    sock = _outgoing(server.family)
     try:
         for level, name, value in server.options:
             sock.setsockopt(level, name, value)
@@ -45,7 +49,7 @@ def dial(session: Caller, server: LiveServer) -> int:
     except OSError:
         sock.close()
         raise
-    if code != errno.EINPROGRESS and code:
+    if code != _IN_PROGRESS and code:
         sock.close()
         raise OSError(code, "connect")
     return sock.detach()
@@ -56,7 +60,7 @@ def dial_data(session: Caller, server: LiveServer, host: str, port: int) -> int:
 
     FTP servers compare the two. Raises OSError when the attempt ended before it began.
     """
-    sock = sockets.outgoing(_family(host))
+    sock = _outgoing(_family(host))
     try:
         for level, name, value in server.options:
             sock.setsockopt(level, name, value)
@@ -77,7 +81,7 @@ def dial_data(session: Caller, server: LiveServer, host: str, port: int) -> int:
 
 def dial_client(session: Caller, host: str, port: int) -> int:
     """A descriptor that is connecting to an active client, from the address that it dialled. Raises OSError."""
-    sock = sockets.outgoing(_family(host))
+    sock = _outgoing(_family(host))
     try:
         sockets.bind_source(sock, (local_address(session.client)[0], 0), transparent=False)
         _connect(sock, host, port)
@@ -88,12 +92,12 @@ def dial_client(session: Caller, host: str, port: int) -> int:
 
 
 def _family(host: str) -> int:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+    return _AF_INET6 if ":" in host else _AF_INET
 
 
 def _connect(sock: _socket.socket, host: str, port: int) -> None:
     code = sock.connect_ex((host, port))
-    if code and code != errno.EINPROGRESS:
+    if code and code != _IN_PROGRESS:
         raise OSError(code, "connect")
 
 

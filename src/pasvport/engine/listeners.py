@@ -6,6 +6,7 @@ import _socket
 import os
 import select
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from pasvport import sockets
 from pasvport.address import Family, unmapped
@@ -18,8 +19,9 @@ from pasvport.engine.session import Session
 from pasvport.record import Culprit, Stage
 from pasvport.slots import PROCESS, bind_key, frontend_key
 
-_ACCEPTABLE = select.EPOLLIN
-_SHARED = select.EPOLLIN | select.EPOLLEXCLUSIVE
+_set_blocking: Final = os.set_blocking
+_ACCEPTABLE: Final[int] = select.EPOLLIN
+_SHARED: Final[int] = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
 
 class LiveListener:
@@ -165,7 +167,7 @@ class LiveListener:
 
     def _welcome(self, client: int, address: tuple[str | int, ...] | str | bytes, *, admitted: bool = False) -> None:
         """Count the connection and begin its session."""
-        os.set_blocking(client, False)
+        _set_blocking(client, False)
         host, port = ("unix", self._unix_label()) if self._is_unix else (address[0], address[1])
         assert isinstance(host, str)
         if host.startswith("::ffff:"):

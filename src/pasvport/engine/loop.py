@@ -24,6 +24,7 @@ INWARD: Final[int] = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | sele
 EDGE: Final[int] = INWARD | select.EPOLLOUT
 READABLE: Final[int] = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 _BATCH: Final = 512
+_close: Final = os.close
 
 
 class Handler(Protocol):
@@ -142,7 +143,7 @@ class Loop:
     def _close_now(self) -> None:
         closing, self._closing = self._closing, []
         for descriptor in closing:
-            os.close(descriptor)
+            _close(descriptor)
 
     def dispose(self) -> None:
         """Close the epoll descriptor and whatever waits to be closed."""

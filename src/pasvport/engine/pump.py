@@ -54,8 +54,12 @@ ENDED: Final = Flow.ENDED
 SOURCE_BROKEN: Final = Flow.SOURCE_BROKEN
 SINK_BROKEN: Final = Flow.SINK_BROKEN
 
-_read = os.read
-_write = os.write
+_read: Final = os.read
+_write: Final = os.write
+_splice: Final = os.splice
+_borrow: Final = sockets.borrow
+_MSG_MORE: Final[int] = socket.MSG_MORE
+_SHUT_WR: Final[int] = socket.SHUT_WR
 
 
 class Pump:
@@ -143,14 +147,14 @@ class Pump:
     def _offer_last(self, data: bytes) -> Flow:
         """The last bytes and the end behind them, which leave in one segment."""
         self.ended = True
-        borrowed = sockets.borrow(self.sink)
+        borrowed = _borrow(self.sink)
         try:
-            count = borrowed.send(data, socket.MSG_MORE)
+            count = borrowed.send(data, _MSG_MORE)
             self.total += count
             if count < len(data):
                 self.held = data[count:]
                 return CLOGGED
-            borrowed.shutdown(socket.SHUT_WR)
+            borrowed.shutdown(_SHUT_WR)
             self.shut = True
         except BlockingIOError:
             self.held = data
@@ -181,7 +185,7 @@ class Pump:
                 if self.ended:
                     return ENDED
                 try:
-                    count = os.splice(self.source, pipe.writing, pipe.capacity, flags=_FLAGS)
+                    count = _splice(self.source, pipe.writing, pipe.capacity, flags=_FLAGS)
                 except BlockingIOError:
                     return IDLE
                 except OSError:
@@ -202,7 +206,7 @@ class Pump:
         assert isinstance(held, int)
         while held:
             try:
-                count = os.splice(pipe.reading, self.sink, held, flags=_FLAGS)
+                count = _splice(pipe.reading, self.sink, held, flags=_FLAGS)
             except BlockingIOError:
                 self.held = held
                 return CLOGGED

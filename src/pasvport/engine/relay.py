@@ -23,6 +23,8 @@ from pasvport.record import Culprit, Stage
 _HUNG_UP: Final[int] = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ODD: Final[int] = select.EPOLLPRI | select.EPOLLERR
 _ROOM: Final[int] = select.EPOLLOUT
+_SHUT_WR: Final[int] = socket.SHUT_WR
+_borrow: Final = sockets.borrow
 CLIENT: Final = 0
 SERVER: Final = 2
 """The two sides, as places of their bits in `Relay.ends` and `Relay.certain`."""
@@ -322,9 +324,9 @@ class Relay:
 
 def shut_writing(descriptor: int) -> None:
     """Pass an end of stream on. A peer that is gone already needs none."""
-    borrowed = sockets.borrow(descriptor)
+    borrowed = _borrow(descriptor)
     try:
-        borrowed.shutdown(socket.SHUT_WR)
+        borrowed.shutdown(_SHUT_WR)
     except OSError:
         pass
     finally:
@@ -333,7 +335,7 @@ def shut_writing(descriptor: int) -> None:
 
 def reset_on_close(descriptor: int) -> None:
     """Make the coming close() of a TCP connection send RST (no effect on UNIX sockets)."""
-    borrowed = sockets.borrow(descriptor)
+    borrowed = _borrow(descriptor)
     with contextlib.suppress(OSError):
         sockets.reset_on_close(borrowed)
     borrowed.detach()

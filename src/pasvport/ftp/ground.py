@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum, auto
+from typing import Final
 
 from pasvport.address import Family, family_of, unmapped
 from pasvport.errors import ProtocolError, Side
@@ -55,6 +56,9 @@ class Purpose(StrEnum):
     REPLAY = auto()
 
 
+_REPLAY: Final = Purpose.REPLAY
+
+
 class Expected:
     """One reply that the server owes. `told`: the client has its answer already, or was never to see one."""
 
@@ -65,7 +69,7 @@ class Expected:
         self.command = command
         self.preliminary = False
         self.doubtful = False
-        self.told = purpose is Purpose.REPLAY
+        self.told = purpose is _REPLAY
 
 
 class Ground:

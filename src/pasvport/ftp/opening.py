@@ -27,6 +27,7 @@ from pasvport.ftp.passive import (
 from pasvport.ftp.states import PathState, Step
 from pasvport.record import DataMode
 
+_MODES = {str(mode): mode for mode in DataMode}
 _ACCEPTS = {DataMode.EPSV: 229, DataMode.PASV: 227}
 _UNSUPPORTED = frozenset({500, 501, 502, 504, 522})
 # These are about the session, not about the way of asking: the other command would fare no better.
@@ -43,7 +44,7 @@ class Opening(Ground):
 
     def _open_passive(self, command: Command) -> None:
         try:
-            mode = DataMode(command.verb)
+            mode = _MODES[command.verb]
             if mode is DataMode.EPSV and wants_epsv_all(command.argument, self._family):
                 self._epsv_all = True
                 self._say(200, "Only EPSV from now on.")
@@ -58,7 +59,7 @@ class Opening(Ground):
 
     def _open_active(self, command: Command) -> None:
         try:
-            mode = DataMode(command.verb)
+            mode = _MODES[command.verb]
             target = self._active_target(mode, command.argument)
         except ArgumentError as refused:
             self._say(refused.code, str(refused))

@@ -6,6 +6,7 @@ RFC 959 section 4.2, RFC 4217 section 4. A reply nobody asked for is never taken
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.actions import GoBlind, LearnFeatures, SendToClient
@@ -17,6 +18,7 @@ from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
 from pasvport.record import Culprit
 
+_WELCOMING: Final = Phase.WELCOMING
 _STREAMED = frozenset({Purpose.RELAY, Purpose.REPLAYED, Purpose.REMEMBER, Purpose.ABORT})
 _CONCLUSIONS = frozenset({226, 250, 425, 426, 450, 451, 452, 550, 551, 552, 553})
 _ABOUT_FEATURES = frozenset({211, 500, 502, 504})
@@ -43,7 +45,7 @@ class Replies(Login):
             reply = Reply(reply.code, (*self._parts, *reply.lines))
             self._parts = []
         expected, self._parts_for = self._parts_for, None
-        if self._phase is Phase.WELCOMING:
+        if self._phase is _WELCOMING:
             self._banner(reply)
         elif reply.code == 421:
             self._dismissed(reply)
@@ -84,7 +86,7 @@ class Replies(Login):
         if not waiting:
             return None
         head = waiting[0]
-        during = head.purpose is Purpose.TRANSFER and head.preliminary and len(waiting) > 1
+        during = head.preliminary and len(waiting) > 1 and head.purpose is Purpose.TRANSFER
         if during and code >= 200 and code not in _CONCLUSIONS:
             return waiting[1]
         return head

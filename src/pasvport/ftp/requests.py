@@ -23,6 +23,7 @@ from pasvport.record import Culprit
 MAX_IN_TRANSFER = 8
 """Commands forwarded during a transfer whose replies are still due; further ones wait."""
 
+_LOCAL: Final = Phase.LOCAL
 _TAKES_COMMANDS: Final = frozenset({Phase.LOCAL, Phase.OPEN})
 _DEAF: Final = frozenset({Phase.BLIND, Phase.OVER, Phase.LEAVING, Phase.PENALTY})
 _TLS_MECHANISMS = frozenset({b"TLS", b"TLS-C", b"TLS-P", b"SSL"})
@@ -101,7 +102,7 @@ class Requests(Replies):
             self._refuse(502, f"{verb} is not allowed.")
         elif not command.argument and lacks_argument(command):
             self._refuse(501, f"{verb} needs an argument.")
-        elif self._phase is Phase.LOCAL:
+        elif self._phase is _LOCAL:
             self._refused_in_a_row = 0 if verb in VERBS else self._refused_in_a_row
             self._local_or_refused(command)
         elif not self._record.logged_in and not self._may_ask(command):
