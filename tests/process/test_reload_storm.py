@@ -11,6 +11,7 @@ from pathlib import Path
 
 from farm.processes import Child
 from farm.waiting import until
+from ftp_storm_rig import FtpStorm
 from process_rig import Running, free_ports
 from real_haproxy import HAPROXY
 from reload_rig import FtpLoad, configuration, free_range
@@ -59,6 +60,49 @@ def test_a_storm_of_reloads(tmp_path):
         assert load.sessions > number
         until(lambda: len(balancer.workers()) == 2, "the former workers to leave")
         until(lambda: (balancer.descriptors(), memfds(balancer.pid)) == before, "descriptors to be given back")
+
+
+FTP = """
+global
+    nbthread 2
+defaults
+    mode ftp
+    timeout client 60s
+    timeout server 60s
+    timeout connect 5s
+frontend ftp_fe
+    bind 127.0.0.1:{control} name ftp-control
+    bind 127.0.0.1:{low}-{high} name ftp-data
+    default_backend ftp_servers
+backend ftp_servers
+    balance leastconn
+    server ftp-server1 127.0.0.1:{servers[0]}
+    server ftp-server2 127.0.0.1:{servers[1]}
+"""
+
+
+def test_a_storm_of_reloads_in_mode_ftp(tmp_path):
+    """Logins, thoughts and transfers both ways: only who was silent for two seconds is told to go."""
+    control = free_ports(1)[0]
+    low, high = free_range(30)
+    with FtpStorm(control) as storm:
+        text = FTP.format(control=control, low=low, high=high, servers=storm.ports)
+        with Running(tmp_path, text, "-W") as balancer:
+            before = balancer.descriptors(), memfds(balancer.pid)
+            storm.begin()
+            until(lambda: storm.transfers > 5, "transfers")
+            end = time.monotonic() + SECONDS
+            for number in range(1, RELOADS + 1):
+                balancer.signal(signal.SIGUSR2)
+                reload_done(balancer, number)
+                if number >= FEWEST and time.monotonic() > end and "PASVPORT_STORM" not in os.environ:
+                    break
+            until(lambda: storm.cut or storm.faults, "an idle session to be told to go")
+            storm.stop()
+            assert not storm.faults, "\n".join(storm.faults)
+            assert storm.sessions > FEWEST
+            until(lambda: len(balancer.workers()) == 2, "the former workers to leave")
+            until(lambda: (balancer.descriptors(), memfds(balancer.pid)) == before, "descriptors to be given back")
 
 
 def test_workers_come_and_go_with_the_text(tmp_path):

@@ -66,8 +66,9 @@ class Deadlines(Session):
         if self.drain_asked is None:
             return NEVER
         asked = self.drain_asked[0]
-        busy = self.dialogue.is_transferring or self.phase in _SEARCHING
-        idle = NEVER if busy else max(asked, self.client_seen) + _DRAIN_IDLE
+        # Who is kept waiting is not silent, and whoever was answered has a moment from then on.
+        busy = self.dialogue.is_transferring or _SERVER in self.timers or self.phase in _SEARCHING
+        idle = NEVER if busy else max(asked, self.client_seen, self.server_seen) + _DRAIN_IDLE
         return min(idle, asked + _DRAIN_PATIENCE)
 
     def _drain_now(self) -> None:

@@ -120,6 +120,8 @@ class Transfers(Conversation):
     def record_transfer(self, action: RecordTransfer) -> None:
         """A transfer has ended: count it and write its line."""
         record, data = action.record, self.data
+        # A client that transfers is not silent; its pause begins now.
+        self.client_seen = self.plant.loop.now
         down, counts = record.direction is Direction.DOWNLOAD, self.plant.cells
         failed = not record.is_complete
         self._count_running(running=False)

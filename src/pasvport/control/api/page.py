@@ -57,8 +57,8 @@ echo "show stat" | socat - /run/pasvport/admin.sock
 - A port that is too large is refused, where HAProxy takes its last sixteen bits.
 - `set maxconn` is refused where the configuration has no limit of that kind: then nothing counts those connections.
 - `add server` and `del server` take as long as a reload: workers of a new generation start
-  ([reload.md](reload.md#servers-at-run-time)). A host name is looked up at once, and one that is unknown is refused. While a server is in
-  maintenance its checks pause, also those of an added one.
+  ([reload.md](reload.md#servers-at-run-time)). A host name is looked up at once, and one that is unknown is refused.
+  While a server is in maintenance its checks pause, also those of an added one.
 - There are no commands about maps, ACLs, certificates, resolvers, peers, nor about HAProxy's own inside.
 """
 
