@@ -1102,6 +1102,12 @@ def test_timers_freeze_while_data_moves() -> None:
     assert {each.value for each in play(READY + "> ClientDataConnected 1 192.0.2.7\n").timers} == {"client"}
 
 
+def test_a_source_over_its_limit_costs_no_server_a_connection() -> None:
+    play(
+        "> LoginLimitExceeded\n> TimedOut penalty\n< SendToClient 421 Too many failed logins, closing the control connection.\n< CloseSession PR ftp-login-limit"
+    )
+
+
 REPLAYING = (
     ASKED_PASSWORD
     + """

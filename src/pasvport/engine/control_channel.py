@@ -95,10 +95,11 @@ class ControlChannel(Transfers):
         self.pool = service.ports.pool_for(self.dialled)
         host = self.host if self.host != "unix" else "127.0.0.1"
         advertise = service.advertised(self.doorway.bind, self.pool, host, self.dialled)
-        self._events.append(ClientConnected(host, advertise))
         if service.failures.exceeded(self.host, plant.loop.now):
             plant.cells[service.cells.ftp_refused] += 1
             self._events.append(LoginLimitExceeded())
+        else:
+            self._events.append(ClientConnected(host, advertise))
         self._tell_all()
 
     def carry_out(self, action: Action) -> None:

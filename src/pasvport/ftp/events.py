@@ -42,7 +42,7 @@ class ClientConnected:
 
 @dataclass(frozen=True, slots=True)
 class LoginLimitExceeded:
-    """The source failed too often (`ftp-login-limit`). May come instead of a server, or at any time before login."""
+    """The source failed too often (`ftp-login-limit`). May come first of all, or at any time before login."""
 
 
 @dataclass(frozen=True, slots=True)

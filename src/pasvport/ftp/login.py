@@ -260,7 +260,7 @@ class Login(Moving):
     def _limit_exceeded(self, event: LoginLimitExceeded) -> None:
         if self._record.logged_in:
             return
-        if self._phase is not Phase.LOCAL:
+        if self._phase not in (Phase.NEW, Phase.LOCAL):
             self._leave_server()
         self._held.clear()
         self._phase = Phase.PENALTY

@@ -86,6 +86,7 @@ def _replaceable(phase: Phase) -> tuple[Transition, ...]:
 
 _BEGINNING = (
     _row(_P.NEW, events.ClientConnected, frozenset({_P.LOCAL, _P.SUMMONING}), "our greeting, or a server is chosen"),
+    _row(_P.NEW, events.LoginLimitExceeded, frozenset({_P.PENALTY}), "the source must wait"),
     _row(_P.PENALTY, events.TimedOut, _OVER, "421"),
     _row(_P.PENALTY, events.ClientLeft, _OVER, "the client gave up"),
     _row(_P.PENALTY, events.DrainRequested, _OVER, "421"),
