@@ -315,3 +315,18 @@ def test_orders_hold_in_a_worker_that_starts_later(tmp_path, upstream):
         kill(before[0])
         until(lambda: set(balancer.workers()) - set(before), "a new worker")
         assert is_refused(port)
+
+
+def test_what_was_said_at_the_start_can_be_read_later(tmp_path, upstream):
+    """Also by whoever was not to hear it then; what came after the start is no part of it."""
+    (port,) = free_ports(1)
+    text = configuration(tmp_path, port, upstream.port).replace("    timeout client 20s\n", "")
+    with Running(tmp_path, text, "-q", wait=False):
+        until((tmp_path / "sock").exists, "the stats socket")
+        # Who is served comes after the start.
+        with session(port, upstream):
+            said = ask(tmp_path / "sock", "show startup-logs")
+        assert "[WARNING]" in said
+        assert "missing timeouts for frontend 'fe'" in said
+        ask(tmp_path / "sock", "disable frontend fe")
+        assert ask(tmp_path / "sock", "show startup-logs") == said

@@ -286,3 +286,44 @@ def test_a_reload_forgets_what_the_files_do_not_have(tmp_path):
         found = states(ask(api, "show servers state"))
         assert ("be", "lost") not in found
         assert found["be", "kept"]["srv_admin_state"] == "1"
+
+
+FTP = """
+global
+    nbthread 1
+    stats socket {api} level admin
+defaults
+    mode ftp
+    timeout client 60s
+    timeout server 60s
+    timeout connect 5s
+frontend fe
+    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{data} data
+    default_backend be
+backend be
+    server one 127.0.0.1:{server}
+"""
+
+
+def test_sessions_in_mode_ftp_are_drained_by_a_reload_only(tmp_path):
+    """`add server` concerns nobody who is there; a reload asks those, too, whom it finds in former generations."""
+    port, data = free_ports(2)
+    api = tmp_path / "sock"
+    with Upstream() as one:
+        text = FTP.format(api=api, port=port, data=data, server=one.port)
+        with Running(tmp_path, text), connect(port) as client, one.accept() as server:
+            server.sendall(b"220 here\r\n")
+            assert client.recv(100) == b"220 here\r\n"
+            assert ask(api, "add server be/two 127.0.0.1:9").strip() == "New server registered."
+            # Longer than the silence after which a drained session ends.
+            client.settimeout(2.5)
+            with pytest.raises(TimeoutError):
+                client.recv(100)
+            client.settimeout(20)
+            client.sendall(b"NOOP\r\n")
+            assert server.recv(100) == b"NOOP\r\n"
+            server.sendall(b"200 ok\r\n")
+            assert client.recv(100) == b"200 ok\r\n"
+            assert ask(api, "reload").strip() == "Success=1"
+            assert client.recv(100).startswith(b"421 ")

@@ -14,6 +14,8 @@ from pasvport.config.diagnostics import Diagnostics, Severity, Speaker, preamble
 
 _LEVELS = (Severity.ALERT,) * 4 + (Severity.WARNING,) + (Severity.NOTICE,) * 3
 """Label for each syslog level: emerg..err are alerts, warning is one, the rest are notices."""
+_MOST_STARTUP_LOGS = 1 << 16
+"""Characters."""
 
 
 class Console:
@@ -28,6 +30,9 @@ class Console:
         self._quiet = quiet
         self._debug = debug
         self._introduced = False
+        self._is_starting = True
+        self.startup_logs = ""
+        """What was said until the start was over, also where nobody was to hear it."""
 
     def silence(self) -> None:
         """Say nothing any more (`quiet`, and a daemon after its start)."""
@@ -36,6 +41,7 @@ class Console:
     def started(self) -> None:
         """The start is over: messages come without introduction from now on."""
         self._introduced = True
+        self._is_starting = False
 
     @property
     def main(self) -> str:
@@ -61,7 +67,7 @@ class Console:
             lines = preamble(self._speaker())
             self._introduced = True
         lines.append(f"[{severity}]".ljust(10) + f" ({os.getpid()}) : {text}")
-        self._write("".join(f"{line}\n" for line in lines))
+        self._tell("".join(f"{line}\n" for line in lines))
 
     def at_level(self, level: int, text: str) -> None:
         """One message at a syslog level, 0 (emerg) to 7 (debug)."""
@@ -71,7 +77,7 @@ class Console:
         """All that was found in a configuration."""
         text = render(diagnostics, self._speaker())
         self._introduced |= any(entry.severity is not Severity.NOTICE for entry in diagnostics.found)
-        self._write(text)
+        self._tell(text)
 
     def remark(self, text: str) -> None:
         """A line without label on stdout, as HAProxy's `-c` and `-V` write it."""
@@ -90,6 +96,11 @@ class Console:
 
     def _speaker(self) -> Speaker:
         return Speaker(os.getpid(), self.program, self._version, self._executable)
+
+    def _tell(self, text: str) -> None:
+        if self._is_starting:
+            self.startup_logs = (self.startup_logs + text)[:_MOST_STARTUP_LOGS]
+        self._write(text)
 
     def _write(self, text: str) -> None:
         if self._quiet or sys.stderr is None:

@@ -91,6 +91,11 @@ class Supervisor:
         self._closing: set[asyncio.Task[None]] = set()
         self._services = [make(self) for make in orders.services]
 
+    @property
+    def startup_logs(self) -> str:
+        """What was said while the process started."""
+        return self._console.startup_logs
+
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> int:

@@ -113,6 +113,10 @@ def _show_version(_request: Request) -> str:
     return f"{version()}\n"
 
 
+def _show_startup_logs(request: Request) -> str:
+    return f"{request.balancer.startup_logs}\n"
+
+
 def _show_schema(_request: Request) -> str:
     return schema() + "\n"
 
@@ -162,6 +166,14 @@ SHOW_COMMANDS = (
         _show_stat,
         detail="`show stat [domain proxy] [{<iid>|<proxy>} <type> <sid>] [words]`: type is a sum of 1 (frontends), "
         "2 (backends), 4 (servers), 8 (listeners), or -1; sid -1 means all. Words come after the selector.",
+    ),
+    Command(
+        "show startup-logs",
+        "",
+        "report logs emitted during the start",
+        answering(_show_startup_logs),
+        detail="Of the start of the process. What a reload complains of is on stderr, in the logs, and in the answer "
+        "of `reload`.",
     ),
     Command("show schema json", "", "report schema used for stats", answering(_show_schema)),
     Command(

@@ -59,7 +59,7 @@ echo "show stat" | socat - /run/pasvport/admin.sock
 - `add server` and `del server` take as long as a reload: workers of a new generation start
   ([reload.md](reload.md#servers-at-run-time)). A host name is looked up at once, and one that is unknown is refused.
   While a server is in maintenance its checks pause, also those of an added one.
-- There are no commands about maps, ACLs, certificates, resolvers, peers, nor about HAProxy's own inside.
+- There are no commands about event sinks, maps, ACLs, certificates, resolvers, peers, nor about HAProxy's own inside.
 """
 
 
