@@ -22,7 +22,7 @@ from pasvport.ftp.events import ClientLeft, ClientSent, Event, ServerLeft, Serve
 
 _GONE: Final[int] = select.EPOLLHUP | select.EPOLLERR
 _MORE_BEHIND: Final[int] = _GONE | select.EPOLLRDHUP | select.EPOLLPRI
-_CHUNK: Final = 16 * 1024
+_CHUNK: Final = 4 * 1024
 _GULPS: Final = 2
 """Chunks read of one peer in a turn of the loop: whoever sends without end takes turns with the others."""
 _HIGH_WATER: Final = 64 * 1024
