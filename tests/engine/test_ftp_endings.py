@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from engine_rig import ORIGIN, Rig, bind, config, loopback, server
 from farm.raw_client import RawClient
 from pasvport.address import Endpoint, Family, PortRange
@@ -26,6 +28,33 @@ def test_a_drain_before_the_server_is_chosen() -> None:
         client.expect(421)
         client.expect_end()
         assert " KR " in rig.log()
+
+
+def test_who_waits_for_an_answer_is_not_drained() -> None:
+    """A slow server's client is not silent: its two seconds begin with the reply."""
+    pool = Bind(ORIGIN, loopback(), PortRange(24350, 24359), data=True)
+    frontend = {"mode": Mode.FTP, "binds": (bind(), pool)}
+    with socket.create_server((HERE, 0)) as upstream:
+        farm = config([server("s", upstream.getsockname())], frontend=frontend, mode=Mode.FTP)
+        with Rig(farm) as rig, RawClient(rig.address, greeting=False, patience=10) as client:
+            peer, _ = upstream.accept()
+            with peer:
+                peer.sendall(b"220 here\r\n")
+                client.expect(220)
+                client.send("NOOP")
+                assert peer.recv(100) == b"NOOP\r\n"
+                rig.send(SoftStop())
+                client.control.settimeout(2.5)
+                with pytest.raises(TimeoutError):
+                    client.reply()
+                client.control.settimeout(10)
+                peer.sendall(b"200 late\r\n")
+                client.expect(200)
+                client.send("NOOP")
+                assert peer.recv(100) == b"NOOP\r\n"
+                peer.sendall(b"200 at once\r\n")
+                client.expect(200)
+                client.expect(421)
 
 
 def test_the_address_of_an_inherited_socket_is_asked_for() -> None:

@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+from api_rig import ask, rows
 from farm.processes import Child
 from farm.waiting import until
 from ftp_storm_rig import FtpStorm
@@ -17,7 +18,7 @@ from real_haproxy import HAPROXY
 from reload_rig import FtpLoad, configuration, free_range
 
 RELOADS, FEWEST = 100, 8
-SECONDS = 20.0
+SECONDS, FTP_SECONDS = 20.0, 12.0
 
 
 def memfds(pid):
@@ -91,7 +92,7 @@ def test_a_storm_of_reloads_in_mode_ftp(tmp_path):
             before = balancer.descriptors(), memfds(balancer.pid)
             storm.begin()
             until(lambda: storm.transfers > 5, "transfers")
-            end = time.monotonic() + SECONDS
+            end = time.monotonic() + FTP_SECONDS
             for number in range(1, RELOADS + 1):
                 balancer.signal(signal.SIGUSR2)
                 reload_done(balancer, number)
@@ -103,6 +104,37 @@ def test_a_storm_of_reloads_in_mode_ftp(tmp_path):
             assert storm.sessions > FEWEST
             until(lambda: len(balancer.workers()) == 2, "the former workers to leave")
             until(lambda: (balancer.descriptors(), memfds(balancer.pid)) == before, "descriptors to be given back")
+
+
+def test_servers_come_and_go_under_sessions_in_mode_ftp(tmp_path):
+    """A server is added, gets its share, is drained and deleted, again and again: nobody else notices."""
+    control = free_ports(1)[0]
+    low, high = free_range(30)
+    api = tmp_path / "api"
+    with FtpStorm(control) as storm:
+        text = FTP.format(control=control, low=low, high=high, servers=storm.ports)
+        text = text.replace("nbthread 2", f"nbthread 2\n    stats socket {api} level admin")
+        with Running(tmp_path, text) as balancer:
+            before = balancer.descriptors(), memfds(balancer.pid)
+            storm.begin()
+            until(lambda: storm.transfers > 5, "transfers")
+            for _ in range(2):
+                added = ask(api, f"add server ftp_servers/extra 127.0.0.1:{storm.ports[1]} weight 20")
+                assert added.strip() == "New server registered."
+                ask(api, "enable server ftp_servers/extra")
+                served = rows(ask(api, "show stat"))["ftp_servers", "extra"]["stot"]
+                assert served == "0"
+                until(lambda: share(api) > 1, "the new server's share")
+                ask(api, "disable server ftp_servers/extra")
+                until(lambda: ask(api, "del server ftp_servers/extra").strip() == "Server deleted.", "the server to go")
+            storm.stop()
+            assert not storm.faults, "\n".join(storm.faults)
+            until(lambda: len(balancer.workers()) == 2, "the former workers to leave")
+            until(lambda: (balancer.descriptors(), memfds(balancer.pid)) == before, "descriptors to be given back")
+
+
+def share(api):
+    return int(rows(ask(api, "show stat"))["ftp_servers", "extra"]["stot"])
 
 
 def test_workers_come_and_go_with_the_text(tmp_path):
