@@ -279,6 +279,8 @@ def test_a_reload_forgets_what_the_files_do_not_have(tmp_path):
     api = tmp_path / "sock"
     with Upstream() as one, Running(tmp_path, simple(port, one.port, api)):
         ask(api, "add server be/kept 127.0.0.1:9; add server be/lost 127.0.0.1:9")
+        unknown = ask(api, "add server be/nobody no.such.name.invalid:9").strip()
+        assert unknown == "could not resolve address 'no.such.name.invalid'."
         balancer_file = tmp_path / "one.cfg"
         text = balancer_file.read_text()
         balancer_file.write_text(text + "    server kept 127.0.0.1:9\n")

@@ -7,14 +7,18 @@ one together, unless two are about the same server: who is deleted and added aga
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pasvport.config.diagnostics import Diagnostics, message
+from pasvport.config.diagnostics import Diagnostics
 from pasvport.control.background import in_thread
 from pasvport.control.resolve import has_names, resolve
 from pasvport.errors import ConfigError, PasvportError
 from pasvport.model import Config
+
+_SERVER = re.compile(r"^'server [^']*' : ")
+"""Which server it is about is known to whoever asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +97,5 @@ async def _resolved(config: Config) -> Config:
     found = Diagnostics()
     resolved = await in_thread(lambda: resolve(config, found))
     if found.has_alerts:
-        raise ConfigError(message(found.found[0]).partition(" : ")[2] or message(found.found[0]))
+        raise ConfigError(_SERVER.sub("", found.found[0].text))
     return resolved
