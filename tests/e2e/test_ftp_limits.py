@@ -267,3 +267,24 @@ def test_drain(front: Front) -> None:
         front.until_stat("drains", "scur", lambda count: count == 0, who="pyftpdlib-1")
         front.api("set server drains/pyftpdlib-1 state ready")
         until(lambda: stack.enter_context(front.client("drains")).banner == b"pyftpdlib-1", "the server's return")
+
+
+def test_a_drain_that_is_called_off(front: Front) -> None:
+    """The other server is drained later: when its session has ended, the first one's moment is over too."""
+    with contextlib.ExitStack() as stack:
+        sessions = {}
+        until(lambda: _another_server(front, stack, sessions), "a session on each server")
+        front.api("set server drains/pyftpdlib-1 state drain")
+        front.api("set server drains/pyftpdlib-1 state ready")
+        front.api("set server drains/pyftpdlib-2 state drain")
+        try:
+            sessions[b"pyftpdlib-2"].expect(421)
+            sessions[b"pyftpdlib-1"].ask("NOOP", 200)
+        finally:
+            front.api("set server drains/pyftpdlib-2 state ready")
+
+
+def _another_server(front: Front, stack: contextlib.ExitStack, sessions: dict[bytes, RawClient]) -> bool:
+    client = stack.enter_context(logged_in(front, "drains"))
+    sessions.setdefault(client.banner, client)
+    return len(sessions) == 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from pasvport.engine.backends import LiveBackend
@@ -384,17 +384,3 @@ _CARRY_OUT: dict[type[Action], Callable[[ControlChannel, Any], None]] = {
     GoBlind: ControlChannel._go_blind,
     CloseSession: ControlChannel._close_session,
 }
-
-
-def drain(sessions: Iterable[Session], reason: str) -> None:
-    """Let every FTP session among `sessions` end at its next moment without a transfer; the others stay."""
-    for session in sessions:
-        if isinstance(session, ControlChannel):
-            session.drain(reason)
-
-
-def count_transfers(sessions: Iterable[Session]) -> None:
-    """Let the counters keep up with transfers that run."""
-    for session in sessions:
-        if isinstance(session, ControlChannel) and session.dialogue.is_transferring:
-            session.count_bytes()

@@ -15,10 +15,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from pasvport.engine.backends import LiveBackend
-from pasvport.engine.control_channel import count_transfers, drain
+from pasvport.engine.backends import LiveBackend, LiveServer
 from pasvport.engine.counters import Counters
 from pasvport.engine.frontends import Doorway, LiveFrontend
+from pasvport.engine.ftp_sessions import count_transfers, drain, stay
 from pasvport.engine.guests import Guests
 from pasvport.engine.handover import Telling, take
 from pasvport.engine.listeners import LiveListener, leased_ports
@@ -71,6 +71,7 @@ _IGNORED = (
 _TICK = 1.0
 _COUNT_EVERY = 5.0
 _SWEEP_BUDGET = 2000
+_STOPPING = "the service is stopping"
 
 
 class Worker:
@@ -99,6 +100,7 @@ class Worker:
         self.number, self.workers = start.worker, start.workers
         self.lessors: list[Lessor] = list(leased_ports(self.listeners))
         self.queries = Queries(self, self.loop, self.uplink, self.plant.report)
+        self.is_draining = False
         self.status = 0
 
     # --- building -------------------------------------------------------------------------------------------------
@@ -227,15 +229,20 @@ class Worker:
         backend = self.backends.get(message.proxy)
         if backend is None:
             return
-        backend.change(message.server, message.state)
         server = backend.servers[message.server]
-        model = server.model
+        model, was_leaving = server.model, bool(server.state.admin)
+        backend.change(message.server, message.state)
         if message.state.admin:
-            drain([session for session in self.sessions() if session.is_served_by(server)], "the server is leaving")
+            drain(self._served_by(server), "the server is leaving")
+        elif was_leaving and not self.is_draining:
+            stay(self._served_by(server))
         if message.cause == "down" and model.shutdown_sessions_when_down:
             self._kill(Culprit.DOWN, lambda session: session.is_served_by(server))
         elif message.cause == "up" and model.shutdown_backup_sessions_when_up:
             self._kill(Culprit.UP, lambda session: session.is_on_backup_of(backend))
+
+    def _served_by(self, server: LiveServer) -> list[Session]:
+        return [session for session in self.sessions() if session.is_served_by(server)]
 
     def _kill(self, culprit: Culprit, chosen: Callable[[Session], bool]) -> None:
         for session in self.sessions():
@@ -255,7 +262,8 @@ class Worker:
         sessions = self.sessions()
         self.guests.soft_stop([session.host for session in sessions])
         if message.drain:
-            drain(sessions, "the service is stopping")
+            self.is_draining = True
+            drain(sessions, _STOPPING)
 
     def _hard_stop(self, message: Message) -> None:
         self._kill(Culprit.KILLED, lambda session: True)
@@ -279,6 +287,9 @@ class Worker:
             else:
                 listener.close()
         self.listeners.clear()
+        if self.is_draining:
+            # Those who waited in the queues came after everybody was told.
+            drain(self.sessions(), _STOPPING)
 
     def _features_known(self, message: Message) -> None:
         assert isinstance(message, FeaturesKnown)
