@@ -19,6 +19,8 @@ from pasvport.ftp.states import Phase
 from pasvport.record import Culprit
 
 _WELCOMING: Final = Phase.WELCOMING
+_MOST_KEPT = 8192
+"""Lines of a reply that is read as a whole: a banner, FEAT. Bytes are bounded too, but a line costs more than its."""
 _STREAMED = frozenset({Purpose.RELAY, Purpose.REPLAYED, Purpose.REMEMBER, Purpose.ABORT})
 _CONCLUSIONS = frozenset({226, 250, 425, 426, 450, 451, 452, 550, 551, 552, 553})
 _ABOUT_FEATURES = frozenset({211, 500, 502, 504})
@@ -63,6 +65,8 @@ class Replies(Login):
                 self._relay(reply)
         else:
             self._parts.extend(reply.lines)
+            if len(self._parts) > _MOST_KEPT:
+                raise ProtocolError("reply too long", Side.SERVER)
 
     def _answered(self, reply: Reply, expected: Expected | None) -> None:
         if expected is None:
