@@ -757,7 +757,8 @@ def _tried(rows):
         (
             GLOBAL,
             _tried(GLOBALS),
-            "insecure-fork-wanted log setenv presetenv unsetenv resetenv default-path server-state-file server-state-base",
+            "insecure-fork-wanted log setenv presetenv unsetenv resetenv default-path"
+            " server-state-file server-state-base",
         ),
         (BIND, _tried(BINDS), "data advertise"),
         (SERVER, _tried(SERVERS), "track usesrc no-agent-check no-tfo no-backup"),

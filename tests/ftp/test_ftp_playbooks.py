@@ -1104,7 +1104,12 @@ def test_timers_freeze_while_data_moves() -> None:
 
 def test_a_source_over_its_limit_costs_no_server_a_connection() -> None:
     play(
-        "> LoginLimitExceeded\n> TimedOut penalty\n< SendToClient 421 Too many failed logins, closing the control connection.\n< CloseSession PR ftp-login-limit"
+        """
+        > LoginLimitExceeded
+        > TimedOut penalty
+        < SendToClient 421 Too many failed logins, closing the control connection.
+        < CloseSession PR ftp-login-limit
+        """
     )
 
 
