@@ -41,7 +41,8 @@ class Start:
     `counters` is the memfd of the shared counters; `logs` a datagram socket towards the journal for targets that are
     streams or descriptors; `slots` maps (proxy, server, kind) to an eventfd semaphore, see engine.slots.
     `states` holds the ServerState of every server as (proxy index, server index, state).
-    `hold`: be ready, but accept nothing before PauseListeners(False).
+    `hold`: be ready, but accept nothing before PauseListeners(False). `mixed`: connections of one source address may
+    reach several workers, because their number has changed since the process began.
     `epoch_offset` is time.time() - time.monotonic() at start-up.
     """
 
@@ -59,6 +60,7 @@ class Start:
     chroot: str | None = None
     descriptor_limit: int = 0
     hold: bool = False
+    mixed: bool = False
     orders: tuple[Message, ...] = ()
     """What an operator ordered before this worker was there; done before it accepts."""
 

@@ -41,12 +41,15 @@ class _Route:
 
 
 class Entries:
-    """The way of stick entries from the configuration `old` to `new`."""
+    """The way of stick entries from the configuration `old` to `new`.
 
-    def __init__(self, old: Config, new: Config) -> None:
+    `mixed`: a client may be met in several of the new workers (`Manner.mixed`), so all of them get every entry.
+    """
+
+    def __init__(self, old: Config, new: Config, *, mixed: bool = False) -> None:
         tables = {table.name: table for table in _tables(new)}
         self._routes = {
-            table.name: _route(table.name, old, new)
+            table.name: _route(table.name, old, new, mixed=mixed)
             for table in _tables(old)
             if _is_same(table, tables.get(table.name))
         }
@@ -87,14 +90,14 @@ def _is_same(table: StickTable, other: StickTable | None) -> bool:
     return other is not None and (table.key_type, table.key_length) == (other.key_type, other.key_length)
 
 
-def _route(table: str, old: Config, new: Config) -> _Route:
+def _route(table: str, old: Config, new: Config, *, mixed: bool) -> _Route:
     ids = dict(_servers(new, table))
     servers: dict[int, int] = {}
     for name, number in _servers(old, table):
         if name in ids:
             servers.setdefault(number, ids[name])
     kind = next(found.key_type for found in _tables(new) if found.name == table)
-    bound = _is_bound(old, table) and _is_bound(new, table)
+    bound = not mixed and _is_bound(old, table) and _is_bound(new, table)
     return _Route(servers, kind if bound else None, old.settings.nbthread, new.settings.nbthread)
 
 

@@ -188,6 +188,7 @@ class Generation:
             gid=settings.gid,
             chroot=settings.chroot,
             hold=self.is_held,
+            mixed=self.manner.mixed,
             orders=tuple(self.orders.values()),
         )
 

@@ -26,3 +26,6 @@ class Manner:
 
     master_worker: bool = False
     worker_module: str = WORKER_MODULE
+    mixed: bool = False
+    """The number of workers has changed: connections that waited in a queue then are not where they would be steered
+    now, so a client's may be in two workers."""

@@ -41,7 +41,7 @@ class Legacy:
     def __init__(self, old: Generation, new: Generation, carrier: Carrier | None = None) -> None:
         self.old = old
         self.new = new
-        self.entries = Entries(old.config, new.config)
+        self.entries = Entries(old.config, new.config, mixed=new.manner.mixed)
         self._carrier = carrier or Carrier(old)
         self._places = _server_places(old.config)
 

@@ -195,9 +195,9 @@ class Supervisor:
         if ports.complaints:
             ports.abandon(old.ports)
             raise ResourceError("\n".join(ports.complaints))
-        new = Generation(
-            config, ports, self._console, replace(self._manner, master_worker=False) if amends else self._manner
-        )
+        mixed = old.manner.mixed or config.settings.nbthread != old.settings.nbthread
+        manner = replace(self._manner, master_worker=self._manner.master_worker and not amends, mixed=mixed)
+        new = Generation(config, ports, self._console, manner)
         legacy = Legacy(old, new)
         try:
             await (hand_over(legacy, keep_orders) if amends else hand_over(legacy))

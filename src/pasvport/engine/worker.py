@@ -112,7 +112,7 @@ class Worker:
                 rules = [rule for other in config.proxies for rule in other.stick_rules if rule.table == proxy.name]
                 shared = is_shared(proxy.stick_table, [rule.expression for rule in rules], self.start.workers)
                 # Without groups of sockets nothing brings a client to one worker.
-                shared |= config.settings.noreuseport and self.start.workers > 1
+                shared |= (config.settings.noreuseport or self.start.mixed) and self.start.workers > 1
                 tables[proxy.name] = LiveTable(StickTable(proxy.stick_table), shared)
         return tables
 
