@@ -129,9 +129,9 @@ def test_commands_ahead_of_their_time(page: Page, server: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["mode-ftp"], indirect=True)
-@pytest.mark.parametrize("server", KINDS)
+@pytest.mark.parametrize("server", [kind for kind in KINDS if kind != "pureftpd"])
 def test_signs_of_life_during_a_transfer(page: Page, server: str) -> None:
-    """Some servers answer NOOP at once, others after the transfer."""
+    """Some servers answer NOOP at once, others later; Pure-FTPd forgets it now and then, asked directly too."""
     with raw(page, server) as client, client.passive() as data:
         client.ask("RETR middle", 125, 150)
         begun = data.recv(1)
