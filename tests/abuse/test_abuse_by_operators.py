@@ -109,7 +109,7 @@ def test_logs_that_go_nowhere(farm: Farm, disks: None, tmp_path: Path) -> None:
                     client.quit()
             until(lambda: lost(front) > 0, "lines to be lost")
             decent.go_on()
-        before.check_memory(16 * MEGABYTES)
+        before.check_memory(32 * MEGABYTES)
 
 
 def lost(front: Front) -> int:

@@ -21,12 +21,14 @@ _MAPPED = b"\0" * 10 + b"\xff\xff"
 @dataclass(frozen=True, slots=True)
 class _Route:
     """What becomes of the entries of one table. `servers` maps ids; `kind` is what keys are, None unless each belongs
-    to the worker of one source address; of these there are `workers` now, and `before` there were so many."""
+    to the worker of one source address; of these there are `workers` now, and `before` there were so many.
+    `everywhere`: any of them may be asked for any key, though most likely that one."""
 
     servers: dict[int, int]
     kind: KeyType | None
     before: int
     workers: int
+    everywhere: bool
 
     def home(self, key: bytes, giver: int) -> int | None:
         """The one worker that will be asked for a key that worker `giver` had; None: any."""
@@ -34,7 +36,7 @@ class _Route:
             return 0
         if self.kind is None:
             return None
-        if self.before == self.workers:
+        if self.before == self.workers and not self.everywhere:
             return giver
         address = _address(self.kind, key)
         return None if address is None else worker_of(address, self.workers)
@@ -63,10 +65,10 @@ class Entries:
         for row in part.rows:
             carried = _carried(row, route.servers)
             home = route.home(row.key, giver)
-            for worker in range(route.workers) if home is None else (home,):
-                # What is counted must be counted once over all workers.
-                is_counter = home is not None or worker == giver
-                rows.setdefault(worker, []).append(carried if is_counter else replace(carried, data=()))
+            # What is counted must be counted once over all workers.
+            counter = giver % route.workers if home is None else home
+            for worker in range(route.workers) if home is None or route.everywhere else (home,):
+                rows.setdefault(worker, []).append(carried if worker == counter else replace(carried, data=()))
         for worker, found in rows.items():
             yield worker, replace(part, rows=tuple(found))
 
@@ -76,7 +78,8 @@ class Entries:
         server = route.servers.get(message.server_id) if route is not None else None
         if route is None or server is None:
             return None
-        return route.home(message.key, giver), ShareEntry(message.table, message.key, server)
+        home = None if route.everywhere else route.home(message.key, giver)
+        return home, ShareEntry(message.table, message.key, server)
 
 
 def _carried(row: EntryRow, servers: dict[int, int]) -> EntryRow:
@@ -97,8 +100,8 @@ def _route(table: str, old: Config, new: Config, *, mixed: bool) -> _Route:
         if name in ids:
             servers.setdefault(number, ids[name])
     kind = next(found.key_type for found in _tables(new) if found.name == table)
-    bound = not mixed and _is_bound(old, table) and _is_bound(new, table)
-    return _Route(servers, kind if bound else None, old.settings.nbthread, new.settings.nbthread)
+    bound = _is_bound(old, table) and _is_bound(new, table)
+    return _Route(servers, kind if bound else None, old.settings.nbthread, new.settings.nbthread, mixed)
 
 
 def _address(kind: KeyType, key: bytes) -> bytes | None:

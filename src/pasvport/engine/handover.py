@@ -56,7 +56,10 @@ class Telling:
 
 
 def take(table: StickTable, message: TakeEntries, now: float) -> None:
-    """Enter what another worker's table of the same name held; what is here already is overwritten, its time kept."""
+    """Enter what another worker's table of the same name held; what is here already keeps its time.
+
+    Several workers may tell of one key, each more than once: of what was counted the larger is kept.
+    """
     places = _places(table, message.stores)
     for row in message.rows:
         known = table.lookup(row.key, now)
@@ -67,7 +70,7 @@ def take(table: StickTable, message: TakeEntries, now: float) -> None:
             entry.expires = max(before, min(entry.expires, now + row.left))
         entry.server_id, entry.server_key = row.server_id, row.server_key
         for place, found in places if row.data else ():
-            entry.data[place] = _thawed(table.stores[place], row.data[found])
+            entry.data[place] = _larger(entry.data[place], _thawed(table.stores[place], row.data[found]))
 
 
 def _row(table: StickTable, entry: Entry, now: float) -> EntryRow:
@@ -102,6 +105,18 @@ def _thawed(store: StoredType, value: object) -> Value:
         assert isinstance(value, tuple)
         return [_thawed_one(described.kind, one) for one in value]
     return _thawed_one(described.kind, value)
+
+
+def _larger(here: Value, told: Value) -> Value:
+    if isinstance(here, list) and isinstance(told, list):
+        return [one if _amount(one) > _amount(other) else other for one, other in zip(here, told, strict=True)]
+    assert not isinstance(here, list)
+    assert not isinstance(told, list)
+    return here if _amount(here) > _amount(told) else told
+
+
+def _amount(value: int | Rate) -> tuple[int, int]:
+    return (value.started, value.current) if isinstance(value, Rate) else (value, 0)
 
 
 def _thawed_one(kind: Kind, value: object) -> int | Rate:
