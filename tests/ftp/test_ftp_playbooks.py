@@ -1102,6 +1102,26 @@ def test_timers_freeze_while_data_moves() -> None:
     assert {each.value for each in play(READY + "> ClientDataConnected 1 192.0.2.7\n").timers} == {"client"}
 
 
+@pytest.mark.parametrize(
+    "events",
+    [
+        "> DataFinished 1 5 client-abort\n> ServerSent 150 0.000 seconds",
+        "> ServerSent 150 0.000 seconds\n> DataFinished 1 5 client-abort",
+    ],
+)
+def test_a_second_150_ends_a_transfer_that_was_cut(events: str) -> None:
+    """Pure-FTPd again, whose client reset its data connection and said nothing of ABOR."""
+    dialogue = play(
+        MOVING
+        + events
+        + """
+        < SendToClient 426 Transfer aborted.
+        < RecordTransfer RETR a 426 5 client-abort CD
+    """
+    )
+    assert not dialogue.is_transferring
+
+
 def test_a_source_over_its_limit_costs_no_server_a_connection() -> None:
     play(
         """

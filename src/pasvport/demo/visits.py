@@ -49,6 +49,20 @@ class Session(ftplib.FTP):
     # ftplib distrusts the address of a 227 by default. Here the address is part of what is shown.
     trust_server_pasv_ipv4_address = True
 
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        # ftplib says QUIT on every way out, and what is answered to that would take the place of an interruption.
+        if kind is not None and not issubclass(kind, Exception):
+            self.close()
+        else:
+            self.quit_politely()
+
+    def quit_politely(self) -> None:
+        """Say QUIT and close, whatever is answered."""
+        try:
+            self.quit()
+        except (ftplib.Error, OSError, EOFError):
+            self.close()
+
 
 def visit(door: Door, source: str, content: bytes) -> Visit:
     """One session from `source`; a failure is told in `error`, never raised."""

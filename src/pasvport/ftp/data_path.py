@@ -32,6 +32,7 @@ class DataPath:
         "port",
         "preliminary",
         "restart",
+        "said_twice",
         "server_answered",
         "server_code",
         "server_connected",
@@ -64,6 +65,8 @@ class DataPath:
         self.behind: list[Reply] = []
         """Replies that came after a held one."""
         self.told = self.aborted = self.cut = False
+        self.said_twice: object = None
+        """The transfer command whose 150 came a second time."""
         self.code = self.server_code = 0
         self.size = 0
         self.expected = -1
@@ -98,6 +101,11 @@ class DataPath:
     def awaits_client(self) -> bool:
         """The client's data connection is still to come."""
         return not (self.client_connected or self.aborted)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """The bytes have ended before their end."""
+        return self.ending not in (DataEnding.NONE, DataEnding.COMPLETE)
 
     @property
     def holds_replies(self) -> bool:

@@ -85,8 +85,10 @@ class Moving(Opening):
 
     def _granted(self, path: DataPath, expected: Expected, reply: Reply) -> None:
         again, expected.preliminary = expected.preliminary, True
-        if again and path.aborted and reply.code in (125, 150):
-            self._aborted_with_150(path, expected)
+        if again and reply.code in (125, 150):
+            path.said_twice = expected
+            if path.aborted or path.is_cut_short:
+                self._aborted_with_150(path, expected)
             return
         if expected.told:
             return
@@ -101,7 +103,7 @@ class Moving(Opening):
         self._start(path)
 
     def _aborted_with_150(self, path: DataPath, expected: Expected) -> None:
-        """Pure-FTPd ends an aborted transfer with a second 150 and says nothing more, to ABOR neither.
+        """Pure-FTPd ends a transfer that was cut with a second 150 and says nothing more, to ABOR neither.
 
         The client is told what RFC 959 has for it; should 226 come after all, it is swallowed.
         """
@@ -257,6 +259,10 @@ class Moving(Opening):
             return
         path.size, path.ending = event.size, event.how
         path.take(Step.DATA_ENDED)
+        said_twice = next((each for each in self._expected if each is path.said_twice), None)
+        if said_twice is not None and path.is_cut_short:
+            self._aborted_with_150(path, said_twice)
+            return
         if path.state is PathState.GONE:
             self._settle(path)
 
