@@ -25,7 +25,7 @@ demo: install ## three FTP servers behind the page's configuration, driven and c
 test: install ## everything: set-up of real servers and clients, linters, types, the whole suite
 	@.ci/system tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --reruns 1
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: install ## linters and types only
 	$(BIN)/ruff check

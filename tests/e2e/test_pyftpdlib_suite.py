@@ -149,7 +149,8 @@ class Run(Child):
 
     def __init__(self, suite: Path, log: Path, places: dict[str, tuple[int, int]] | None, names: Iterable[str] = ()):
         self._results = log.with_suffix(".xml")
-        environment = {**os.environ, "PYTHONPATH": str(TESTS), "SILENT": "1"}
+        # Their tests count threads: a plugin of ours that starts one would fail every test of theirs.
+        environment = {**os.environ, "PYTHONPATH": str(TESTS), "SILENT": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         if places is not None:
             environment[BETWEEN] = json.dumps(places)
         options = ["-q", "-c", os.devnull, "--rootdir", ".", "-p", "no:cacheprovider", "-p", "farm.between"]

@@ -706,6 +706,24 @@ def test_abor_with_226_once_or_twice(later: str) -> None:
     )
 
 
+def test_abor_with_nothing_to_interrupt_has_no_synch() -> None:
+    """The transfer ended while ABOR was on its way; Pure-FTPd would never answer one behind a Synch."""
+    play(
+        MOVING
+        + """
+        > DataFinished 1 10 cut
+        > ServerSent 226 closed
+        < SendToClient 426 The data connection was lost: the transfer is not complete.
+        < RecordTransfer RETR a 426 10 cut SD
+        > ClientSent \xff\xf4\xff\xf2ABOR / PWD
+        < SendToServer ABOR
+        > ServerSent 226 nothing to abort
+        < SendToClient 226 nothing to abort
+        < SendToServer PWD
+    """
+    )
+
+
 def test_abor_before_150() -> None:
     play(
         READY

@@ -57,6 +57,7 @@ class Purpose(StrEnum):
 
 
 _REPLAY: Final = Purpose.REPLAY
+_TRANSFER: Final = Purpose.TRANSFER
 
 
 class Expected:
@@ -150,7 +151,8 @@ class Ground:
 
     def _ask(self, line: bytes, purpose: Purpose, command: Command) -> None:
         """A line for the server, whose reply will be treated by `purpose`."""
-        if command.urgent:
+        # Without a transfer there is nothing to interrupt, and Pure-FTPd never answers an ABOR behind a Synch then.
+        if command.urgent and any(each.purpose is _TRANSFER for each in self._expected):
             self._actions.append(SendToServer(_SYNCH_ABOR + line + CRLF, _DATA_MARK))
         else:
             self._actions.append(SendToServer(line + CRLF))
