@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from types import ModuleType
+from typing import get_args
 
 from pasvport import address, model, record
 from pasvport.errors import WireError
@@ -302,7 +304,20 @@ Message = (
     | Notice
 )
 
-_MODULES = {"pasvport.model": model, "pasvport.record": record, "pasvport.address": address}
+_MESSAGES = frozenset(get_args(Message))
+
+
+def _classes(home: ModuleType) -> dict[tuple[str, str], type]:
+    """What a module or package of ours defines, by the two names that a pickle gives a class."""
+    return {
+        (kind.__module__, kind.__name__): kind
+        for kind in vars(home).values()
+        if isinstance(kind, type) and kind.__module__.startswith(home.__name__)
+    }
+
+
+_ALLOWED = _classes(address) | _classes(model) | _classes(record)
+_ALLOWED |= {(__name__, kind.__name__): kind for kind in (*_MESSAGES, Listener, EntryRow)}
 
 
 class _Pickler(pickle.Pickler):
@@ -318,45 +333,11 @@ class _Pickler(pickle.Pickler):
 class _Unpickler(pickle.Unpickler):
     """Builds values of our own value modules and of this one, nothing else."""
 
-    def find_class(self, module: str, name: str) -> object:
-        if module == __name__ and name in _MESSAGES:
-            return _MESSAGES[name]
-        found = getattr(_MODULES.get(module), name, None)
-        if isinstance(found, type) and found.__module__ == module:
-            return found
-        raise WireError(f"message names {module}.{name}, which is not part of the wire")
-
-
-_MESSAGES: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        Listener,
-        Start,
-        ServerChanged,
-        ShareEntry,
-        SoftStop,
-        HardStop,
-        CloseListeners,
-        PauseListeners,
-        FrontendClosed,
-        RatesLimited,
-        ServerReplaced,
-        TellEntries,
-        TakeEntries,
-        EntryRow,
-        Ask,
-        FeaturesKnown,
-        Ready,
-        BootFailed,
-        Drained,
-        ObservedErrors,
-        EntryLearnt,
-        EntriesTold,
-        Answered,
-        FeaturesLearnt,
-        Notice,
-    )
-}
+    def find_class(self, module: str, name: str) -> type:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise WireError(f"message names {module}.{name}, which is not part of the wire") from None
 
 
 def encode(message: Message) -> bytes:
@@ -375,7 +356,7 @@ def decode(body: bytes) -> Message:
         raise
     except Exception as error:  # a damaged pickle may raise nearly anything; all of it means the same here
         raise WireError(f"undecodable message: {error}") from error
-    if type(value).__name__ not in _MESSAGES:
+    if type(value) not in _MESSAGES:
         raise WireError(f"not a message: {type(value).__name__}")
     return value  # type: ignore[no-any-return]
 
