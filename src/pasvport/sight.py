@@ -18,11 +18,6 @@ def session_id(worker: int, number: int) -> int:
     return (worker + 1) << _WORKER_BITS | number
 
 
-def worker_of_session(identity: int) -> int:
-    """The worker whose session that is; -1 for what is no session's number."""
-    return (identity >> _WORKER_BITS) - 1
-
-
 class FlowSight(NamedTuple):
     """One direction of a session. `left` is seconds until the source's silence ends the session, None: never."""
 

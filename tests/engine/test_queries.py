@@ -99,7 +99,7 @@ def test_a_session_is_seen_with_its_addresses_bytes_and_pins(upstream):
             assert detailed.local_address == f"127.0.0.1:{rig.address[1]}"
             assert detailed.source_address == "{}:{}".format(*behind.getpeername())
             assert detailed.server_address == "{}:{}".format(*upstream.address)
-            assert sight.worker_of_session(seen.identity) == 0
+            assert seen.identity == sight.session_id(0, seen.number)
             assert ask("session", seen.identity + 1) == []
             assert len(ask("sessions detailed")) == 1
         rig.wait_for(lambda: not rig.total("process", "cur"))

@@ -109,7 +109,7 @@ def test_the_table_is_sound() -> None:
     for name, row in VERBS.items():
         assert name == row.name == name.upper()
         assert row.doc
-        assert row.starts_transfer == (row.treatment is Treatment.TRANSFER)
+        assert (row.direction is not None) == (row.treatment is Treatment.TRANSFER)
     assert {row.name for row in VERBS.values() if row.in_transfer} == {"ABOR", "STAT", "NOOP"}
 
 

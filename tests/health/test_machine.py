@@ -36,7 +36,7 @@ def test_it_takes_rise_successes_to_come_back_and_then_the_count_is_full() -> No
     assert health.value == 0
     for _ in range(3):
         health.passed()
-    assert (health.value, health.fraction(), health.is_steady) == (4, (2, 2), True)
+    assert (health.value, health.top, health.fraction()) == (4, 4, (2, 2))
     assert not health.passed()
 
 

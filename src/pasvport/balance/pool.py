@@ -84,10 +84,6 @@ class Pool:
         """Whether sessions that persistence sends to the server may go there (true also while it drains)."""
         return self._states[index].is_up
 
-    def effective_weight(self, index: int) -> int:
-        """HAProxy's eweight: 16 x weight in dynamic algorithms (less during slow start), gcd-reduced in static ones."""
-        return self._weights[index]
-
     def max_connections(self, index: int, backend_load: int) -> int:
         """The connection limit in force for a server while its backend has that many sessions; 0 is no limit.
 

@@ -74,10 +74,6 @@ class Verb:
     secret: bool = False
     default: bytes = b""
 
-    @property
-    def starts_transfer(self) -> bool:
-        return self.direction is not None
-
 
 def _access(name: str, arity: Arity, rfc: str, treatment: Treatment, doc: str, *, secret: bool = False) -> Verb:
     return Verb(name, arity, Group.ACCESS, rfc, treatment, doc, Allowed.ALWAYS, secret=secret)

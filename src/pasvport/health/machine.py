@@ -33,10 +33,6 @@ class Health:
     def is_up(self) -> bool:
         return self.value >= self.rise
 
-    @property
-    def is_steady(self) -> bool:
-        return self.value in (0, self.top)
-
     def failed(self) -> bool:
         """Count one failure. True if the count moved (which is when HAProxy reports)."""
         if self.value <= 0:
