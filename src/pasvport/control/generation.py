@@ -104,7 +104,8 @@ class Generation:
             self.config,
             process_id=os.getpid(),
             warn=self._console.warn,
-            dropped_elsewhere=lambda: self.figures.process("dropped_logs"),
+            # Not the figure shown, which goes on from the generation before, whose journal has said that part.
+            dropped_elsewhere=lambda: self.tally.total_at(self.tally.layout.process.slot("dropped_logs")),
         )
 
     # --- life -----------------------------------------------------------------------------------------------------

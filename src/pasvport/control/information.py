@@ -17,6 +17,7 @@ import pasvport
 from pasvport.config.conditions import LANGUAGE_VERSION
 from pasvport.control.crew import Crew
 from pasvport.control.idleness import Idleness, resident, running
+from pasvport.control.journal import Journal
 from pasvport.control.ports import Ports
 from pasvport.control.statistics import Served
 from pasvport.exposition.fields import Value
@@ -46,6 +47,8 @@ class Process(Served, Protocol):
     def crew(self) -> Crew: ...
     @property
     def ports(self) -> Ports: ...
+    @property
+    def journal(self) -> Journal: ...
     @property
     def idleness(self) -> Idleness: ...
     @property
@@ -115,7 +118,7 @@ def _traffic(generation: Process) -> dict[str, Value]:
         "MaxConnRate": rates.largest(block, "connections"),
         "SessRate": rates.rate(block, "sessions"),
         "MaxSessRate": rates.largest(block, "sessions"),
-        "DroppedLogs": count("dropped_logs"),
+        "DroppedLogs": count("dropped_logs") + generation.journal.dropped,
         "TotalBytesOut": count("bytes_out"),
         "TotalSplicdedBytesOut": count("spliced_bytes_out"),
         "BytesOutRate": rates.rate(block, "bytes_out"),

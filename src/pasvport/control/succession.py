@@ -162,6 +162,8 @@ class Carrier:
 
     def __init__(self, generation: Generation) -> None:
         self._tally = generation.tally
+        self._journal = generation.journal
+        self._lost = 0
         self._blocks = dict(_blocks(generation.config, generation.tally.layout))
         self._carried: dict[int, int] = {}
 
@@ -172,6 +174,9 @@ class Carrier:
             heir = blocks.get(name)
             for counter in block.names:
                 self._carry(new.tally, block, heir, counter)
+        lost = self._journal.dropped
+        new.tally.carry(new.tally.layout.process, "dropped_logs", lost - self._lost)
+        self._lost = lost
 
     def _carry(self, tally: Tally, block: Block, heir: Block | None, counter: str) -> None:
         if is_largest(counter):

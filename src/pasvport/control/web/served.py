@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pasvport.control.information import Process
-from pasvport.control.journal import Journal
 from pasvport.control.questions import Questions
 
 
@@ -17,8 +16,6 @@ class Serving(Process, Protocol):
     def questions(self) -> Questions: ...
     @property
     def is_paused(self) -> bool: ...
-    @property
-    def journal(self) -> Journal: ...
 
     def alert(self, text: str) -> None: ...
 
