@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from farm.balancers import until_serving
 from farm.processes import Child, descendants, is_running, parents
 from farm.waiting import until
 from pasvport.address import packed
@@ -24,17 +25,6 @@ defaults
     timeout server 20s
     timeout connect 5s
 """
-
-
-def free_ports(count):
-    """That many different ports of 127.0.0.1, free a moment ago."""
-    held = [socket.socket() for _ in range(count)]
-    for each in held:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 def configuration(port, upstream, *, settings="", frontend="", server=""):
@@ -113,11 +103,7 @@ class Running(Child):
             self.wait_until_serving()
 
     def wait_until_serving(self):
-        def serving():
-            self.check_alive()
-            return self.pidfile.exists() and self.pidfile.read_text()
-
-        until(serving, "the pid file to be written")
+        until_serving(self, self.pidfile)
 
     def messages(self):
         return self.output()
