@@ -78,7 +78,7 @@ global
 {_indented(self._settings)}
 defaults
     log global
-    option {"ftplog" if self._kind == "pasvport" else "tcplog"}
+    option {"tcplog" if self._kind == "haproxy" else "ftplog"}
     timeout connect 5s
     timeout client 20s
     timeout server 20s
