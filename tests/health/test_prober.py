@@ -14,7 +14,7 @@ import pytest
 
 from health_world import ORIGIN, Witness, backend, config, ftp_greeter, peer, says, server, step
 from pasvport import model
-from pasvport.address import Endpoint, Family
+from pasvport.address import Endpoint, Family, PortRange
 from pasvport.control.prober import Prober
 from pasvport.health.result import Status
 from pasvport.record import Operation
@@ -302,7 +302,7 @@ def test_a_program_gets_haproxys_arguments_and_environment_and_nothing_else(
     script = program(
         tmp_path, f'{{ echo "$@"; export -p; }} > {tmp_path}/new && /bin/mv {tmp_path}/new {tmp_path}/seen'
     )
-    bind = model.Bind(ORIGIN, Endpoint(Family.IPV4, "127.0.0.5"), model.PortRange(2100, 2110))
+    bind = model.Bind(ORIGIN, Endpoint(Family.IPV4, "127.0.0.5"), PortRange(2100, 2110))
     proxy = external(script, is_frontend=True, binds=(bind,))
     assert status_of(config(proxy))[0] is Status.PROCOK
     first, *rest = (tmp_path / "seen").read_text().splitlines()
