@@ -760,7 +760,7 @@ def _tried(rows):
             "insecure-fork-wanted log setenv presetenv unsetenv resetenv default-path"
             " server-state-file server-state-base",
         ),
-        (BIND, _tried(BINDS), "data advertise"),
+        (BIND, _tried(BINDS), "data advertise level expose-fd severity-output"),
         (SERVER, _tried(SERVERS), "track usesrc no-agent-check no-tfo no-backup"),
         (OPTIONS, _tried(PROXIES), f"splice-auto splice-request splice-response tcplog external-check {FTP_OPTIONS}"),
     ],

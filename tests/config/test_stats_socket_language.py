@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from compiling import compiled
+import pytest
+
+from compiling import alerts, compiled
 from pasvport.address import Endpoint, Family
 from pasvport.model import StatsLevel, UnixPermissions
 
@@ -43,3 +45,17 @@ def test_several_lines_and_several_addresses_open_in_their_order():
 def test_times_and_counts():
     found = settings("stats timeout 2m", "stats maxconn 3")
     assert (found.stats_timeout, found.stats_maxconn) == (120_000, 3)
+
+
+@pytest.mark.parametrize("name", ["uid", "gid", "maxconn"])
+@pytest.mark.parametrize("line", ["global\n stats socket /run/s {}\n", "listen x\n bind /run/s {}\n"])
+def test_numbers_below_zero_are_refused(name, line):
+    ((_, text),) = [found for found in alerts(line.format(f"{name} -5")) if name in found[1]]
+    assert text.endswith(f"'{name}' : invalid value -5, must be >= 0")
+
+
+@pytest.mark.parametrize("option", ["level admin", "expose-fd listeners", "severity-output number"])
+def test_a_bind_has_none_of_its_options(option):
+    name = option.partition(" ")[0]
+    ((line, text),) = [found for found in alerts(LISTEN.replace(":2121", f":2121 {option}")) if name in found[1]]
+    assert (line, f"'{name}' is for 'stats socket'" in text) == (3, True)

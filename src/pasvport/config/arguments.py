@@ -31,6 +31,16 @@ def number(word: Word, complaint: str = "") -> int:
     return lenient_int(word.text)
 
 
+def count(cursor: Cursor) -> int:
+    """The number, 0 or more, behind the option that was just taken. Raises LineError."""
+    option = cursor.words[cursor.at - 1]
+    word = cursor.argument(f"'{option}' : missing value")
+    value = integer(cursor, word)
+    if value < 0:
+        raise LineError(f"'{option}' : invalid value {value}, must be >= 0", word)
+    return value
+
+
 def duration(cursor: Cursor, word: Word, keyword: str, *, unit: str = "ms") -> int:
     """Milliseconds. Raises LineError; warns of anything behind the unit, as HAProxy 2.6 does."""
     try:

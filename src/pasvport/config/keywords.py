@@ -1,8 +1,8 @@
 """What a row of the keyword tables is, and how a word finds its row.
 
-The rows themselves stand in keywords_global, keywords_proxy, keywords_option, keywords_bind, keywords_server,
-keywords_check, keywords_stick and keywords_log: keyword, where it may stand, syntax, default, priority, status, its
-meaning in one line, and the function that reads it. docs/configuration.md is generated from them.
+The rows themselves stand in the modules whose names begin with `keywords_`: keyword, where it may stand, syntax,
+default, priority, status, its meaning in one line, and the function that reads it. docs/configuration.md is generated
+from them.
 """
 
 from __future__ import annotations

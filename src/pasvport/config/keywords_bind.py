@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable
 
 from pasvport.address import Endpoint, Family, Network, PortRange, family_of
 from pasvport.config.addresses import bind_addresses, host_only
-from pasvport.config.arguments import duration, integer
+from pasvport.config.arguments import count, duration, integer
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import BindDraft, ProxyDraft, Said
 from pasvport.config.keywords import Keyword, Status, Table, later, not_supported
-from pasvport.config.scalars import (
-    ScalarError,
-    parse_time,
-    strict_int,
-)
+from pasvport.config.keywords_file_access import access_rows, permissions_of
+from pasvport.config.scalars import ScalarError, parse_time, strict_int
 from pasvport.config.syntax import Word
 from pasvport.errors import AddressError
-from pasvport.model import Advertise, Bind, SocketOptions, UnixPermissions
+from pasvport.model import Advertise, Bind, SocketOptions
 
 Reader = Callable[[Cursor, BindDraft], None]
 _USAGE = "'bind' expects {<path>|[addr1]:port1[-end1]}{,[addr]:port[-end]}... as arguments."
@@ -42,7 +38,7 @@ def read_bind(cursor: Cursor, draft: ProxyDraft) -> None:
     _refuse_local_pool(options, addresses)
     draft.ftp_binds += options.ftp
     draft.binds_refused -= 1
-    permissions = UnixPermissions(options.mode, options.uid, options.gid)
+    permissions = permissions_of(options)
     sockets = SocketOptions(mss=options.mss, user_timeout=options.user_timeout, fast_open=options.fast_open)
     for endpoint, ports in addresses:
         draft.bind_lines.append(cursor.line)
@@ -112,12 +108,7 @@ def _flag(field: str) -> Reader:
 
 def _count_into(field: str) -> Reader:
     def read(cursor: Cursor, options: BindDraft) -> None:
-        name = cursor.words[cursor.at - 1]
-        word = cursor.argument(f"'{name}' : missing value")
-        value = integer(cursor, word)
-        if value < 0:
-            raise LineError(f"'{name}' : invalid value {value}, must be >= 0", word)
-        setattr(options, field, value)
+        setattr(options, field, count(cursor))
 
     return read
 
@@ -132,27 +123,6 @@ def _id(cursor: Cursor, options: BindDraft) -> None:
     if value <= 0:
         raise LineError("'id' : custom id has to be > 0", word)
     options.id = value
-
-
-def _mode(cursor: Cursor, options: BindDraft) -> None:
-    word = cursor.argument("'mode' : missing or invalid mode '' (octal integer expected)")
-    if not re.fullmatch("[0-7]+", word.text):
-        raise LineError(f"'mode' : missing or invalid mode '{word}' (octal integer expected)", word)
-    options.mode = int(word.text, 8) & 0o7777
-
-
-def _user(cursor: Cursor, options: BindDraft) -> None:
-    word = cursor.argument("'user' : missing user name")
-    options.uid = cursor.world.user_id(word.text)
-    if options.uid is None:
-        raise LineError(f"'user' : unknown user name '{word}'", word)
-
-
-def _group(cursor: Cursor, options: BindDraft) -> None:
-    word = cursor.argument("'group' : missing group name")
-    options.gid = cursor.world.group_id(word.text)
-    if options.gid is None:
-        raise LineError(f"'group' : unknown group name '{word}'", word)
 
 
 def _mss(cursor: Cursor, options: BindDraft) -> None:
@@ -217,7 +187,7 @@ def _network(cursor: Cursor) -> Network:
 
 def _stats_socket_only(cursor: Cursor, _options: BindDraft) -> None:
     word = cursor.words[cursor.at - 1]
-    raise LineError(f"'{word}' belongs to 'stats socket', which is not supported yet.", word)
+    raise LineError(f"'{word}' is for 'stats socket': nobody speaks to the runtime API on this one.", word)
 
 
 def _row(name: str, syntax: str, doc: str, read: Reader, priority: str = "P1", default: str = "") -> Keyword[BindDraft]:
@@ -252,11 +222,7 @@ BIND: Table[BindDraft] = Table(
         _row("transparent", "", "Bind an address the machine does not have.", _flag("transparent")),
         _row("v4v6", "", "With `::`, take IPv4 too.", _flag("v4v6")),
         _row("v6only", "", "With `::`, take IPv6 only.", _flag("v6only")),
-        _row("mode", "<octal>", "Permissions of a UNIX socket.", _mode, "P0"),
-        _row("user", "<name>", "Owner of a UNIX socket.", _user, "P0"),
-        _row("group", "<name>", "Group of a UNIX socket.", _group, "P0"),
-        _row("uid", "<number>", "As `user`, by number.", _count_into("uid"), "P0"),
-        _row("gid", "<number>", "As `group`, by number.", _count_into("gid"), "P0"),
+        *access_rows(),
         _row("mss", "<bytes>", "Largest TCP segment to announce; negative: relative to the path's.", _mss, "P2"),
         _row("tcp-ut", "<time>", "Reset a connection whose data stays unacknowledged this long.", _tcp_ut, "P2"),
         _row("tfo", "", "TCP Fast Open.", _flag("fast_open"), "P2"),
@@ -278,12 +244,8 @@ BIND: Table[BindDraft] = Table(
             "the dialled address",
         ),
         *(
-            Keyword(name, syntax, doc, _stats_socket_only, priority="P0", status=Status.LATER)
-            for name, syntax, doc in (
-                ("level", "user|operator|admin", "Rights on the runtime API."),
-                ("expose-fd", "listeners", "Hand listening sockets to a new process."),
-                ("severity-output", "none|number|string", "Prefix of runtime API answers."),
-            )
+            Keyword(name, "...", "An option of `stats socket`.", _stats_socket_only, priority="")
+            for name in ("level", "expose-fd", "severity-output")
         ),
         *later(
             "ssl crt crt-list ca-file ca-verify-file crl-file verify ca-ignore-err crt-ignore-err no-ca-names "

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from pasvport.config.addresses import bind_addresses
-from pasvport.config.arguments import duration, integer
+from pasvport.config.arguments import count, duration
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import GlobalDraft
 from pasvport.config.keywords import Keyword, Place, Table, not_supported
 from pasvport.config.keywords_bind import BIND
+from pasvport.config.keywords_file_access import access_rows, permissions_of
 from pasvport.config.scalars import lenient_int
 from pasvport.errors import AddressError
-from pasvport.model import StatsLevel, StatsSocket, UnixPermissions
+from pasvport.model import StatsLevel, StatsSocket
 
 _ADMIN_LEVELS = ", ".join(StatsLevel)
 
@@ -48,7 +48,6 @@ def read_socket(cursor: Cursor, draft: GlobalDraft) -> None:
     options = SocketDraft()
     while cursor.more:
         _read_option(cursor, options)
-    permissions = UnixPermissions(options.mode, options.uid, options.gid)
     before = cast("tuple[StatsSocket, ...]", draft.values.get("stats_sockets", ()))
     draft.values["stats_sockets"] = before + tuple(
         StatsSocket(
@@ -57,7 +56,7 @@ def read_socket(cursor: Cursor, draft: GlobalDraft) -> None:
             options.level,
             options.expose_listeners,
             options.maxconn,
-            permissions,
+            permissions_of(options),
             options.severity_output,
         )
         for endpoint, _ in addresses
@@ -112,31 +111,7 @@ def _expose(cursor: Cursor, options: SocketDraft) -> None:
 
 
 def _maxconn(cursor: Cursor, options: SocketDraft) -> None:
-    word = cursor.argument("'maxconn' : missing value")
-    options.maxconn = integer(cursor, word)
-    if options.maxconn < 0:
-        raise LineError(f"'maxconn' : invalid value {options.maxconn}, must be >= 0", word)
-
-
-def _mode(cursor: Cursor, options: SocketDraft) -> None:
-    word = cursor.argument("'mode' : missing or invalid mode '' (octal integer expected)")
-    if not re.fullmatch("[0-7]+", word.text):
-        raise LineError(f"'mode' : missing or invalid mode '{word}' (octal integer expected)", word)
-    options.mode = int(word.text, 8) & 0o7777
-
-
-def _user(cursor: Cursor, options: SocketDraft) -> None:
-    word = cursor.argument("'user' : missing user name")
-    options.uid = cursor.world.user_id(word.text)
-    if options.uid is None:
-        raise LineError(f"'user' : unknown user name '{word}'", word)
-
-
-def _group(cursor: Cursor, options: SocketDraft) -> None:
-    word = cursor.argument("'group' : missing group name")
-    options.gid = cursor.world.group_id(word.text)
-    if options.gid is None:
-        raise LineError(f"'group' : unknown group name '{word}'", word)
+    options.maxconn = count(cursor)
 
 
 def _severity(cursor: Cursor, options: SocketDraft) -> None:
@@ -146,14 +121,6 @@ def _severity(cursor: Cursor, options: SocketDraft) -> None:
     options.severity_output = word.text
 
 
-def _number(field: str) -> Reader:
-    def read(cursor: Cursor, options: SocketDraft) -> None:
-        word = cursor.argument(f"'{field}' : missing value")
-        setattr(options, field, integer(cursor, word))
-
-    return read
-
-
 def _option(name: str, syntax: str, doc: str, read: Reader, default: str = "") -> Keyword[SocketDraft]:
     return Keyword(name, syntax, doc, read, Place.WITHIN, "P0", default)
 
@@ -161,11 +128,7 @@ def _option(name: str, syntax: str, doc: str, read: Reader, default: str = "") -
 SOCKET: Table[SocketDraft] = Table(
     (
         _option("level", "user|operator|admin", "What its clients may do.", _level, "operator"),
-        _option("mode", "<octal>", "Permissions of a UNIX socket.", _mode, "what the umask leaves"),
-        _option("user", "<name>", "Owner of a UNIX socket.", _user),
-        _option("group", "<name>", "Group of a UNIX socket.", _group),
-        _option("uid", "<number>", "Owner of a UNIX socket, by number.", _number("uid")),
-        _option("gid", "<number>", "Group of a UNIX socket, by number.", _number("gid")),
+        *access_rows(),
         _option("expose-fd", "listeners", "Give the listening sockets to a successor that asks (`-x`).", _expose),
         _option("severity-output", "none|number|string", "Severity in front of remarks.", _severity, "none"),
         _option("maxconn", "<number>", "Clients of this socket at a time.", _maxconn, "that of `stats maxconn`"),
