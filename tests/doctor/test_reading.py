@@ -11,13 +11,17 @@ from pasvport.doctor.machine import Machine
 
 STICK = "    stick-table type ip size 100k expire 1h\n    stick on src\n"
 SERVERS = "    server s1 192.0.2.10 check port 21\n    server s2 192.0.2.11 check port 21\n"
-PINNED = """\
+DEFAULTS = """\
 defaults
     timeout connect 5s
     timeout client 1h
     timeout server 1h
     option clitcpka
     mode tcp
+"""
+PINNED = (
+    DEFAULTS
+    + """\
 frontend ftp_control
     bind 192.0.2.100:21
     default_backend ftp
@@ -31,13 +35,10 @@ listen ftp_data2
     bind 192.0.2.100:20010-20019
     server s2 192.0.2.11 check port 21
 """
-SPLIT = """\
-defaults
-    timeout connect 5s
-    timeout client 1h
-    timeout server 1h
-    option clitcpka
-    mode tcp
+)
+SPLIT = (
+    DEFAULTS
+    + """\
 frontend ftp_control
     bind 192.0.2.100:21
     default_backend control
@@ -54,6 +55,7 @@ backend data
     server s1 192.0.2.10 check port 21
     server s2 192.0.2.11 check port 21
 """
+)
 FTP = """\
 defaults
     mode ftp
