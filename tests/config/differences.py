@@ -32,6 +32,7 @@ DIFFERENCES: dict[str, str] = {
     "global-set-dumpable": _KERNEL,
     # --- bind
     "bind-nice": _KERNEL,
+    "bind-same-twice": "HAProxy shares connections out among the two lines; pasvport does not, and warns",
     "bind-maxconn-text": _NUMBER,
     "bind-accept-proxy": _PROXY_PROTOCOL,
     "bind-process": _KERNEL,

@@ -219,6 +219,58 @@ def test_all_errors_of_all_files_are_told_at_once():
     assert found.config is None
 
 
+def test_a_mistyped_header_is_recognised():
+    (entry, *_) = outcome("defaults\nfronted f\n").diagnostics.found
+    assert entry.suggestion == "frontend"
+
+
+def test_a_byte_order_mark_is_named():
+    (entry, *_) = outcome("\ufeffdefaults\n").diagnostics.found
+    assert (entry.origin.line, entry.text, entry.suggestion) == (
+        1,
+        "the file begins with a byte order mark: save it as UTF-8 without one (BOM).",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("10.0.0.1:21", "10.0.0.1:21", "10.0.0.1:21"),
+        ("10.0.0.1:21", "10.0.0.1:20-22", "10.0.0.1:21"),
+        (":21", "*:21", "0.0.0.0:21"),
+        ("[::1]:21", "::1:21", "::1:21"),
+        ("/run/x.sock", "unix@/run/x.sock", "/run/x.sock"),
+        ("10.0.0.1:21", "10.0.0.2:21", ""),
+        ("10.0.0.1:21", ":21", ""),
+        ("10.0.0.1:21", "10.0.0.1:22", ""),
+        ("10.0.0.1:21 interface eth0", "10.0.0.1:21 interface eth1", ""),
+    ],
+)
+def test_what_two_binds_want_is_told(first, second, told):
+    begin = "defaults\n timeout client 1m\n timeout server 1m\n timeout connect 5s\n"
+    text = f"{begin}listen a\n bind {first}\nlisten b\n bind {second}\n"
+    wanted = (
+        f"proxy 'b' : proxy 'a' binds {told} already (t.cfg:6), and nothing tells which of the two a client is for."
+    )
+    assert warnings(text) == ([(8, wanted)] if told else [])
+    assert warnings(text.replace("listen a\n", "listen a\n disabled\n")) == []
+
+
+def test_pools_may_share_their_ports():
+    begin = "defaults\n mode ftp\n timeout client 1m\n timeout server 1m\n timeout connect 5s\n"
+    text = begin + "".join(f"listen {port}\n bind :{port}\n bind :50000-50010\n" for port in (21, 2121))
+    assert warnings(text) == []
+    assert (
+        len(
+            warnings(
+                text + " option ftp-auth-tls pass\nlisten x\n bind :3\n bind :50010-50020\n option ftp-auth-tls pass\n"
+            )
+        )
+        == 1
+    )
+
+
 def test_errors_name_the_word_and_suggest():
     (entry,) = outcome("backend b\n server s 10.0.0.1 chek\n").diagnostics.found
     assert (entry.source[entry.column - 1 : entry.column - 1 + entry.width], entry.suggestion) == ("chek", "check")

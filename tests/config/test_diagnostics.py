@@ -131,6 +131,7 @@ WORDS = [
         ("stick_table", "stick-table"),
         ("zzzzzzzz", None),
         ("q", None),
+        ("10.0.0.1:21", None),
     ],
 )
 def test_suggestions(typo: str, meant: str | None) -> None:

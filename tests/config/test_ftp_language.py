@@ -233,6 +233,26 @@ def test_an_ordinary_user_cannot_lease_low_ports(said, count):
     assert all(line == 11 and "data ports below 1024 are bound when they are leased" in text for line, text in found)
 
 
+@pytest.mark.parametrize(("said", "count"), [("user nobody", 1), ("uid 0", 0)])
+def test_an_ordinary_user_cannot_lease_transparent_ports(said, count):
+    found = warnings(f"global\n {said}\n" + listened(":21", ":50000-50010 transparent"))
+    assert len(found) == count
+    assert all(line == 11 and "'transparent' needs CAP_NET_ADMIN then" in text for line, text in found)
+
+
+def test_what_the_supervisor_binds_may_be_privileged():
+    text = "global\n user nobody\n" + listened(":21", ":1000-1100 transparent", lines=["option ftp-auth-tls pass"])
+    assert not [found for found in warnings(text) if "ordinary user" in found[1]]
+
+
+@pytest.mark.parametrize("control", ["/run/ftp.sock", "abns@ftp"])
+def test_clients_without_a_network_address_cannot_transfer(control):
+    (found,) = warnings(listened(control, "10.0.0.1:50000-50010"))
+    assert found[0] == 8
+    assert "no data port can be opened for them" in found[1]
+    assert warnings(listened("fd@3", "10.0.0.1:50000-50010")) == []
+
+
 @pytest.mark.parametrize(
     ("control", "pool", "count"),
     [
@@ -548,6 +568,13 @@ _CHECK_USAGE = (
 )
 def test_wrong_ftp_checks(rest, text):
     assert alerts(farm(f"option ftp-check {rest}")) == [(ADDED, text)]
+
+
+def test_a_mistyped_password_word_shows_no_password():
+    found = outcome(farm("option ftp-check user probe pasword s3cret")).diagnostics
+    shown = render(found, Speaker(1, "pasvport", "1", "/p"))
+    assert "did you mean 'password' maybe ?" in shown
+    assert "s3cret" not in shown
 
 
 def test_a_complaint_about_a_check_does_not_show_its_password():

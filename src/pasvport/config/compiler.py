@@ -225,6 +225,7 @@ def _obey_proxy(cursor: Cursor, draft: ProxyDraft) -> None:
     row = PROXY.find(cursor.keyword.text, cursor.text(1))
     if row is None:
         text = f"unknown keyword '{cursor.keyword}' in '{draft.kind}' section"
-        raise LineError(text, cursor.keyword, PROXY.suggestion(cursor.keyword.text))
+        # A header that was mistyped looks like a keyword of the section before it.
+        raise LineError(text, cursor.keyword, nearest(cursor.keyword.text, (*PROXY.names(), *SECTIONS)) or "")
     cursor.at = row.name.count(" ") + 1
     obey(row, cursor, draft, row.name)

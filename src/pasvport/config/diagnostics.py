@@ -126,7 +126,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word with the most character transitions in common, None when all are too far away.
 
     The limits are those by which HAProxy says `did you mean`: a distance of at most twice the shorter word's length.
+    Nothing is near to a word without a letter (an address or a number in a keyword's place).
     """
+    if not any(map(str.isalpha, word)):
+        return None
     wanted = _transitions(word)
     best, best_distance = None, 2 * len(word)
     for candidate in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pasvport.config.cursor import Cursor, LineError, Prefix
+from pasvport.config.diagnostics import nearest
 from pasvport.config.draft import ProxyDraft
 from pasvport.config.keywords import Keyword, Misplaced, Place
 from pasvport.config.keywords_ftp import note_ftp, one_line
@@ -52,8 +53,10 @@ def _check(cursor: Cursor, draft: ProxyDraft) -> None:
 
 def _hide_password(cursor: Cursor) -> None:
     """What is said of this line shows the line: not with the password in it, wherever on the line it stands."""
-    for before, word in zip(cursor.words, cursor.words[1:], strict=False):
-        if before.text == "password":
+    texts = [word.text for word in cursor.words]
+    for place, word in enumerate(cursor.words):
+        # After `user NAME` comes the password, also where the word before it is mistyped.
+        if texts[place - 1] == "password" or (place > 2 and texts[place - 3] == "user"):
             cursor.hide(word)
 
 
@@ -63,7 +66,9 @@ def _login(cursor: Cursor) -> FtpCheck:
     cursor.take()
     user = _text(cursor, "user")
     if not cursor.more or cursor.take().text != "password":
-        raise LineError("'option ftp-check' : 'user' must be followed by 'password'.", cursor.words[cursor.at - 1])
+        last = cursor.words[cursor.at - 1]
+        hint = nearest(last.text, ("password",)) or ""
+        raise LineError("'option ftp-check' : 'user' must be followed by 'password'.", last, hint)
     return FtpCheck(user, _text(cursor, "password"))
 
 

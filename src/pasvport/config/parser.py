@@ -20,6 +20,8 @@ from pasvport.config.directives import Build, Directives
 from pasvport.config.lexer import Lexer
 from pasvport.config.syntax import Line, Section
 
+_BYTE_ORDER_MARK = "\ufeff"
+
 
 @dataclass(slots=True)
 class Reading:
@@ -76,6 +78,10 @@ def _out_of_section(line: Line, section_names: Collection[str], diagnostics: Dia
     word = line.words[0]
     text = f"unknown keyword '{word}' out of section."
     suggestion = nearest(word.text, section_names) or ""
+    if word.text.startswith(_BYTE_ORDER_MARK):
+        # It cannot be seen, here as little as in an editor.
+        text = "the file begins with a byte order mark: save it as UTF-8 without one (BOM)."
+        suggestion = ""
     diagnostics.record(
         Diagnostic(Severity.ALERT, text, Form.LEXER, line.origin, line.source, word.column, word.width, suggestion)
     )

@@ -12,6 +12,7 @@ from pasvport.config.diagnostics import Form, Severity, nearest
 from pasvport.config.draft import ProxyDraft, Said, ServerDraft
 from pasvport.config.judged import Judged, titled
 from pasvport.config.keywords_stats import statistics_only
+from pasvport.config.references_binds import bound_twice
 from pasvport.config.references_ftp import FTP_CHECKS
 from pasvport.config.references_maps import ftp_fetches, map_files, rule_names
 from pasvport.config.references_stick import short_keys, stick_rules
@@ -279,6 +280,7 @@ CHECKS: tuple[Callable[[Judged], None], ...] = (
     _ids,
     _default_backends,
     _listeners,
+    bound_twice,
     _external_checks,
     _scripts,
     stick_rules,

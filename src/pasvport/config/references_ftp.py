@@ -11,7 +11,7 @@ from pasvport.config.judged import Judged, titled
 from pasvport.config.keywords_ftp import is_dynamic
 from pasvport.config.keywords_option import FTPLOG
 from pasvport.config.references_maps import names_given
-from pasvport.config.syntax import Line
+from pasvport.config.syntax import Line, Word
 from pasvport.model import Algorithm, AuthTls, Bind, Mode
 
 _WITHOUT_PORTS = (Family.UNIX, Family.ABNS, Family.FD)
@@ -89,7 +89,7 @@ def _both_kinds_of_binds(judged: Judged) -> None:
         control, pools = _split(proxy)
         if not control:
             text = f"{titled(proxy)} has data ports only: 'mode ftp' needs a 'bind' line with one port, without 'data'."
-            judged.alert(pools[0][1], text)
+            judged.diagnostics.alert(pools[0][1], text, word=pools[0][1].words[1])
         elif not pools:
             _without_pool(judged, proxy)
 
@@ -97,20 +97,44 @@ def _both_kinds_of_binds(judged: Judged) -> None:
 def _without_pool(judged: Judged, proxy: ProxyDraft) -> None:
     text = f"{titled(proxy)} has no data ports: 'mode ftp' needs a 'bind' line with a range of ports, or with 'data'."
     if proxy.ftp.active:
-        judged.warn(proxy.header, f"{text} Without, only clients that use PORT or EPRT can transfer.")
+        judged.diagnostics.warn(proxy.header, f"{text} Without, only clients that use PORT or EPRT can transfer.")
     else:
-        judged.alert(proxy.header, text)
+        judged.diagnostics.alert(proxy.header, text)
 
 
 def _privileged_pools(judged: Judged) -> None:
     if not judged.settings.values.get("uid"):
         return
     for proxy in _ftp_frontends(judged):
-        for bind, line in _split(proxy)[1]:
+        # With 'pass' the supervisor binds the whole range, and it keeps its privileges.
+        leased = _split(proxy)[1] if proxy.ftp.auth_tls is AuthTls.REFUSE else []
+        for bind, line in leased:
             if 0 < bind.ports.low < _PRIVILEGED:
                 text = (
                     f"{titled(proxy)} : data ports below {_PRIVILEGED} are bound when they are leased, which an "
                     "ordinary user ('user' or 'uid' of the global section) may not do."
+                )
+                judged.diagnostics.warn(line, text, word=line.words[1])
+            if bind.transparent:
+                text = (
+                    f"{titled(proxy)} : data ports are bound when they are leased, and 'transparent' needs "
+                    "CAP_NET_ADMIN then, which an ordinary user ('user' or 'uid' of the global section) has not."
+                )
+                judged.diagnostics.warn(line, text, word=_word_of(line, "transparent"))
+
+
+def _word_of(line: Line, text: str) -> Word | None:
+    return next((word for word in line.words[2:] if word.text == text), None)
+
+
+def _addressless_control(judged: Judged) -> None:
+    for proxy in _ftp_frontends(judged):
+        control, pools = _split(proxy)
+        for bind, line in control:
+            if pools and bind.endpoint.family in (Family.UNIX, Family.ABNS):
+                text = (
+                    f"{titled(proxy)} : clients of this 'bind' have no network address, so no data port can be opened "
+                    "for them: they can log in, but not transfer."
                 )
                 judged.diagnostics.warn(line, text, word=line.words[1])
 
@@ -118,6 +142,7 @@ def _privileged_pools(judged: Judged) -> None:
 def _reachable_pools(judged: Judged) -> None:
     for proxy in _ftp_frontends(judged):
         control, pools = _split(proxy)
+        control = [pair for pair in control if pair[0].endpoint.family not in _WITHOUT_PORTS]
         dialled = {(bind.endpoint.family, bind.endpoint.host) for bind, _ in control}
         told = any(bind.advertise for bind, _ in control)
         for bind, line in pools:
@@ -173,14 +198,13 @@ def _idle_options(judged: Judged) -> None:
             _idle_words(judged, proxy, bind, line)
         if proxy.option("nolinger"):
             text = "'option nolinger' makes no sense in 'mode ftp': a reset may take the end of a transfer with it."
-            judged.warn(proxy.header, f"{titled(proxy)} : {text}")
+            judged.diagnostics.warn(proxy.header, f"{titled(proxy)} : {text}")
 
 
 def _idle_words(judged: Judged, proxy: ProxyDraft, bind: Bind, line: Line) -> None:
     for keyword, why in (_POOL_IDLE if is_pool(bind) else _CONTROL_IDLE).items():
         if getattr(bind, keyword.replace("-", "_")):
-            word = next((word for word in line.words[2:] if word.text == keyword), None)
-            judged.diagnostics.warn(line, f"{titled(proxy)} : '{keyword}' {why}", word=word)
+            judged.diagnostics.warn(line, f"{titled(proxy)} : '{keyword}' {why}", word=_word_of(line, keyword))
 
 
 _CONTROL_IDLE = {"defer-accept": "keeps an FTP client waiting: it speaks only after the server's greeting."}
@@ -231,7 +255,7 @@ def _blind_sessions(judged: Judged) -> None:
         if proxy.ftp.auth_tls is AuthTls.PASS:
             for problem in _blind_problems(judged, proxy):
                 text = f"{titled(proxy)} : after AUTH ('option ftp-auth-tls pass') {problem}"
-                judged.warn(proxy.auth_tls_line or proxy.header, text)
+                judged.diagnostics.warn(proxy.auth_tls_line or proxy.header, text)
 
 
 def _blind_problems(judged: Judged, proxy: ProxyDraft) -> Iterator[str]:
@@ -267,6 +291,7 @@ FTP_CHECKS: tuple[Callable[[Judged], None], ...] = (
     _matching_modes,
     _both_kinds_of_binds,
     _privileged_pools,
+    _addressless_control,
     _reachable_pools,
     _shared_ports,
     _served_families,
