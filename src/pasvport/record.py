@@ -90,9 +90,6 @@ class SessionRecord:
     tls_version: str = ""
     """Of the client's connection; empty when TLS does not end here."""
     tls_cipher: str = ""
-    handshake_error: str = ""
-    """What went wrong before the session began (PROXY header, TLS); `error-log-format` may name it."""
-    handshake_error_code: int = 0
     ftp: FtpSessionRecord | None = None
     """In `mode ftp`."""
     transfer: TransferRecord | None = None

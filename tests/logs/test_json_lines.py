@@ -102,7 +102,6 @@ def test_a_session_in_mode_tcp(utc: None) -> None:
         "backend_queue": 0,
         "tls_version": None,
         "tls_cipher": None,
-        "handshake_error": None,
     }
 
 

@@ -158,7 +158,6 @@ def test_any_record_is_one_printable_line(one: str, other: str, number: int, whe
         backend=other,
         unique_id=one,
         tls_cipher=other,
-        handshake_error=one,
         total_time=number,
         bytes_out=number,
         in_progress=mark,

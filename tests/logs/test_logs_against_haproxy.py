@@ -36,7 +36,7 @@ PREFIX = " ".join(f"{name}=%{name};" for name in PLAIN)
 ALL = " ".join(f"%{name}" for name in [*PLAIN, "t", "T", "Tl", "Tu", "ft", "tsc", "ST"])
 _FETCHES = """
     src src_port dst dst_port fc_src fc_src_port fc_dst fc_dst_port bc_src bc_src_port bc_dst
-    bc_dst_port fe_name be_name srv_name so_name unique-id int(5) bool(true) always_true
+    bc_dst_port fe_name be_name srv_name so_name unique-id fc_err fc_err_str int(5) bool(true) always_true
     always_false
 """
 FETCHES = _FETCHES.split()

@@ -146,24 +146,14 @@ def events(**logging: Any) -> list[str]:
             entry = record()
             logger.session_connected(entry)
             logger.session_ended(entry)
-            logger.embryonic_failed(record(), "Timeout")
         return [json.loads(line)["event"] for line in waiting_lines(sink)]
 
 
 def test_events_of_sessions() -> None:
     assert events() == ["accepted"]
-    assert events(format="%ci") == ["connected", "failed"]
-    assert events(format="%B") == ["ended", "failed"]
-    assert events(format="%B", logasap=True, error_format="%ci") == ["connected", "failed"]
-
-
-def test_an_error_before_the_session_is_told() -> None:
-    with udp_sink() as sink:
-        target = udp_target(port_of(sink), format=LogFormat.JSON, length=8192)
-        with proxy_logger(configuration(target, format="%B")) as (logger, _):
-            logger.embryonic_failed(record(), "Timeout during SSL handshake")
-        [line] = waiting_lines(sink)
-    assert json.loads(line)["handshake_error"] == "Timeout during SSL handshake"
+    assert events(format="%ci") == ["connected"]
+    assert events(format="%B") == ["ended"]
+    assert events(format="%B", logasap=True, error_format="%ci") == ["connected"]
 
 
 def test_json_goes_through_the_channel_too() -> None:

@@ -129,22 +129,6 @@ def test_normal_sessions(changes: dict[str, Any], normal: bool) -> None:
     assert line.startswith(b"<134>" if normal else b"<131>")
 
 
-def test_embryonic_failures(utc: None) -> None:
-    config = {"format": TCPLOG_FORMAT, "separate_errors": True, "dontlognull": True}
-    with udp_sink() as sink, worker(configuration(raw(sink), **config)) as made:
-        made.www.embryonic_failed(record(), "Timeout while waiting\nfor a header")
-        made.www.embryonic_failed(record(), "Connection closed", empty=True)
-        assert waiting_lines(sink) == [
-            b"<131>10.0.1.2:33312 [23/Nov/2026:03:09:11.476] www/ctl: Timeout while waiting#0Afor a header\n"
-        ]
-    with udp_sink() as sink, worker(configuration(raw(sink), error_format="%ci: %[fc_err_str]", **config)) as made:
-        made.www.embryonic_failed(record(), "No header")
-        assert waiting_lines(sink) == [b"<131>10.0.1.2: No header\n"]
-    with udp_sink() as sink, worker(configuration(raw(sink))) as made:
-        made.www.embryonic_failed(record(), "No header")
-        assert waiting_lines(sink) == []
-
-
 def test_lines_are_counted() -> None:
     assert lines_of(record(), record(), format="%lc %B") == [b"<134>0 11\n", b"<134>1 11\n"]
 
@@ -174,7 +158,9 @@ def test_structured_data_tag_and_host() -> None:
 def test_needs_are_those_of_every_format_in_use() -> None:
     with (
         udp_sink() as sink,
-        worker(configuration(raw(sink), format="%ci", error_format="%fi", structured_data="%bi")) as made,
+        worker(
+            configuration(raw(sink), format="%ci", transfer_format="%fi", error_format="%b", structured_data="%bi")
+        ) as made,
     ):
         assert made.www.needs == {"client_address", "frontend_address"}
         assert not made.www.at_accept

@@ -69,7 +69,8 @@ LOGGING_ROWS: tuple[Keyword[ProxyDraft], ...] = (
     _row(
         "error-log-format",
         "<format>",
-        "The line of a connection that failed before it became a session.",
+        "The line of a connection whose handshake (TLS, PROXY protocol) failed. Read and checked, but never written: "
+        "pasvport has no such handshakes yet.",
         _format_into("error_log_format"),
         "P1",
     ),

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pasvport.logformat import (
     CONNECT_FORMAT,
     CONNECT_UNIX_FORMAT,
-    EMBRYONIC_PREFIX,
     Renderer,
     compile_format,
 )
@@ -101,14 +100,12 @@ class ProxyLogger:
         self._lines = 0
         self._format = compiled(logging.format) if outlets else None
         self._transfer_format = compiled(logging.transfer_format) if outlets else None
-        self._error_format = compiled(logging.error_format) if outlets else None
         self._structured = (
             compiled(logging.structured_data) if any(outlet.wants_structured for outlet in outlets) else None
         )
         self._unique_id = self._wanted_unique_id(proxy, hostname, process_id)
         self._connect = compile_format(CONNECT_FORMAT)
         self._connect_unix = compile_format(CONNECT_UNIX_FORMAT)
-        self._embryonic = compile_format(EMBRYONIC_PREFIX)
         self.needs = self._all_needs()
         self.at_accept = bool(outlets) and self._format is None
         self.at_connect = self._format is not None and (logging.logasap or not self._format.needs_end)
@@ -151,21 +148,6 @@ class ProxyLogger:
         failed = self._policy.separate_errors and not transfer.is_complete
         self._write(ERR if failed else INFO, self._transfer_format, record)
 
-    def embryonic_failed(self, record: SessionRecord, message: str, *, empty: bool = False) -> None:
-        """A connection failed before it became a session (`empty`: the client said nothing at all).
-
-        Only frontends with a format say so; `error-log-format` replaces the usual line.
-        """
-        if self._format is None or (empty and self._policy.dontlognull):
-            return
-        level = ERR if self._policy.separate_errors else INFO
-        record.handshake_error = message
-        if self._error_format is not None:
-            self._write(level, self._error_format, record, Event.FAILED)
-            return
-        body = one_line(f"{self._embryonic(record)}/{record.listener}: {message}")
-        self._send(level, body, record, Event.FAILED)
-
     def _session(self, record: SessionRecord, event: Event) -> None:
         assert self._format is not None
         policy = self._policy
@@ -206,7 +188,7 @@ class ProxyLogger:
         return compile_format(proxy.unique_id_format, hostname=hostname, process_id=process_id, mandatory=False)
 
     def _renderers(self) -> list[Renderer]:
-        used = (self._format, self._transfer_format, self._error_format, self._structured)
+        used = (self._format, self._transfer_format, self._structured)
         return [renderer for renderer in used if renderer is not None]
 
     def _all_needs(self) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from pasvport.logformat.renderer import (
     CONNECT_FORMAT,
     CONNECT_UNIX_FORMAT,
-    EMBRYONIC_PREFIX,
     FTP_TRANSFER_FORMAT,
     FTPLOG_FORMAT,
     TCPLOG_FORMAT,
@@ -14,7 +13,6 @@ from pasvport.logformat.renderer import (
 __all__ = [
     "CONNECT_FORMAT",
     "CONNECT_UNIX_FORMAT",
-    "EMBRYONIC_PREFIX",
     "FTPLOG_FORMAT",
     "FTP_TRANSFER_FORMAT",
     "TCPLOG_FORMAT",

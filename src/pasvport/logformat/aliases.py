@@ -165,8 +165,8 @@ _TABLE = (
     _plain("si", "address of the server", Kind.ADDRESS, "server_address"),
     _plain("sp", "port of the server", Kind.PORT, "server_port"),
     _plain("sq", "sessions served before this one in the server's queue", Kind.NUMBER, "server_queue", final=True),
-    _optional("sslc", "TLS cipher of the client's connection", "tls_cipher"),
-    _optional("sslv", "TLS version of the client's connection", "tls_version"),
+    _optional("sslc", "TLS cipher of the client's connection; empty, for TLS does not end here yet", "tls_cipher"),
+    _optional("sslv", "TLS version of the client's connection; likewise", "tls_version"),
     Alias(
         "t",
         "date of the accept, local, with ms: `06/Feb/2009:12:12:51.443`",

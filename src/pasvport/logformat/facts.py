@@ -217,8 +217,7 @@ SESSION_FACTS: tuple[Fact, ...] = (
     _plain("server_connections", Sort.NUMBER, "connections of the server"),
     _plain("server_queue", Sort.NUMBER, "sessions served before this one in the server's queue"),
     _plain("backend_queue", Sort.NUMBER, "sessions served before this one in the backend's queue"),
-    _plain("tls_version", Sort.TEXT, "TLS version of the client's connection"),
-    _plain("tls_cipher", Sort.TEXT, "its cipher"),
-    _plain("handshake_error", Sort.TEXT, "what went wrong before the session began"),
+    _plain("tls_version", Sort.TEXT, "TLS version of the client's connection; null, for TLS does not end here yet"),
+    _plain("tls_cipher", Sort.TEXT, "its cipher; null, likewise"),
 )
 """JSON only: how the session went."""

@@ -40,8 +40,8 @@ line.
 
 Every object begins with `type` (`session`, `transfer` or `message`), `time`, `severity`, `facility`, `host`, `process`
 (the `log-tag`) and `pid`. A `session` has an `event`: `accepted` (no format), `connected` (`option logasap`, or a
-format without a figure of the end), `ended`, or `failed` (before it became a session). A `message` of the process has
-its text as `message`. One of each, less these first keys and spread over lines here:
+format without a figure of the end) or `ended`. A `message` of the process has its text as `message`. One of each, less
+these first keys and spread over lines here:
 
 ```json
 %s

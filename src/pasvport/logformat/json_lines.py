@@ -39,8 +39,6 @@ class Event(StrEnum):
     ACCEPTED = "accepted"
     CONNECTED = "connected"
     ENDED = "ended"
-    FAILED = "failed"
-    """It ended before it became a session."""
 
 
 def session_fields(record: SessionRecord, event: Event) -> Fields:

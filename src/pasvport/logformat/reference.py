@@ -9,7 +9,6 @@ from pasvport.logformat.fetches import CONVERTERS, FETCHES
 from pasvport.logformat.items import Kind
 from pasvport.logformat.renderer import (
     CONNECT_FORMAT,
-    EMBRYONIC_PREFIX,
     FTP_TRANSFER_FORMAT,
     FTPLOG_FORMAT,
     TCPLOG_FORMAT,
@@ -32,13 +31,15 @@ This page is generated from the tables in `src/pasvport/logformat`; `python -m p
 | `log-format-transfer` (`mode ftp`) | that format | when a transfer ends |
 | `log-format` with a figure of the end | that format | when the session ends |
 | `log-format` without one, or `option logasap` | that format; growing figures get a `+` | once connected |
-| a format, but no session came about | `{EMBRYONIC_PREFIX}/LISTENER: MESSAGE`, or `error-log-format` | at once |
 
 `option dontlognull` leaves out sessions whose **client** sent nothing, as HAProxy does: a passive-FTP download's data
 connection is such a session. `option dontlog-normal` leaves out, and `option log-separate-errors` raises to level
 `err` all but, sessions whose termination state begins with `-` (without retries) or `L`, not redispatched. Of transfers
 the normal ones are those that are complete, whose client was told so; `option dontlognull` leaves none out, since
 somebody asked for them. A session in `mode ftp` that ends before its login, or is blind, has its line as any other.
+
+`error-log-format` is read and checked, and writes nothing: in HAProxy it is the line of a connection whose TLS
+handshake or PROXY header failed before there was a session, and pasvport has neither yet.
 
 A target that is slow or gone never slows a session: what cannot be sent at once, or exceeds a stream's backlog of
 1 MiB, is dropped, counted, and said (`N log lines dropped`) on stderr and to the target when it works again.

@@ -30,9 +30,6 @@ CONNECT_FORMAT = "Connect from %ci:%cp to %fi:%fp (%f/TCP)"
 CONNECT_UNIX_FORMAT = "Connect to unix:%fp (%f/TCP)"
 """The same for a client of a UNIX socket, who has no address."""
 
-EMBRYONIC_PREFIX = "%ci:%cp [%t] %f"
-"""A connection that failed before it became a session is said as this, `/LISTENER: MESSAGE`."""
-
 
 class Renderer:
     """A compiled format: `renderer(record)` is one line without its end.
