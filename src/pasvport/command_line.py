@@ -189,7 +189,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("-V", "", "Verbose: overrides `quiet`.", _on("verbose")),
     Flag("-p", "<file>", "Write the supervisor's process id there, in the foreground too.", _text("pidfile")),
     Flag("-C", "<directory>", "Change to this directory before anything is read.", _text("directory")),
-    Flag("-L", "<name>", "Name of this node among peers; default: the host's name.", _text("localpeer")),
+    Flag("-L", "<name>", "The value of `HAPROXY_LOCALPEER`; wins over `localpeer`.", _text("localpeer")),
     Flag("-n", "<number>", "Connections at once; wins over `maxconn`.", _number("-n", "maxconn")),
     Flag("-N", "<number>", "Default of a frontend's `maxconn`.", _number("-N", "frontend_maxconn")),
     Flag("-m", "<megabytes>", "Limit the address space of each process.", _number("-m", "memory")),

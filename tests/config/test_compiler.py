@@ -296,6 +296,14 @@ def test_setenv_is_seen_by_the_lines_below_and_given_to_the_model():
     }
 
 
+@pytest.mark.parametrize(("flag", "known", "told"), [("", "a", []), ("b", "b", ["'localpeer' ignored since it is"])])
+def test_the_lines_below_localpeer_know_it_unless_the_command_line_said_another(flag, known, told):
+    text = 'global\n localpeer a\n node "${HAPROXY_LOCALPEER}"\n'
+    settings = compiled(text, localpeer=flag).settings
+    assert (settings.localpeer, settings.node) == (known, known)
+    assert [entry.text[:31] for entry in outcome(text, localpeer=flag).diagnostics.found] == told
+
+
 def test_the_environment_travels_only_when_it_was_edited():
     assert compiled("global\n daemon\n", environment={"A": "b"}).settings.environment == ()
 

@@ -39,6 +39,15 @@ def _resetenv(cursor: Cursor, draft: GlobalDraft) -> None:
     draft.environment_edited = True
 
 
+def _localpeer(cursor: Cursor, draft: GlobalDraft) -> None:
+    word = cursor.argument("'localpeer' expects a name as an argument.")
+    if cursor.world.localpeer:
+        cursor.warn("'localpeer' ignored since it is already set by using the '-L' command line argument.", word)
+        return
+    draft.values["localpeer"] = cursor.environment["HAPROXY_LOCALPEER"] = word.text
+    draft.environment_edited = True
+
+
 _PATH_MODES = "supported modes include 'current', 'config', 'parent', and 'origin'."
 
 
@@ -67,5 +76,16 @@ ENVIRONMENT_ROWS: tuple[Keyword[GlobalDraft], ...] = (
         Place.GLOBAL,
         "P1",
         "current",
+    ),
+    Keyword(
+        "localpeer",
+        "<name>",
+        "Name of this node among peers, which are not here yet: it becomes `HAPROXY_LOCALPEER` for the lines below, "
+        "unless `-L` gave another.",
+        _localpeer,
+        Place.GLOBAL,
+        "P1",
+        "the host's name",
+        most=1,
     ),
 )

@@ -271,13 +271,6 @@ _PROCESS: tuple[Keyword[GlobalDraft], ...] = (
 _NAMES: tuple[Keyword[GlobalDraft], ...] = (
     _row("node", "<name>", "Name of this node in the statistics.", _node),
     _row("description", "<text>", "Shown in the statistics.", _description, most=None),
-    _row(
-        "localpeer",
-        "<name>",
-        "Name of this node among peers.",
-        _text("localpeer", "'localpeer' expects a name as an argument."),
-        default="the host's name",
-    ),
     Keyword(
         "log",
         "<target> [len <n>] [format <f>] [sample <r>:<s>] <facility> [<max> [<min>]]",
