@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from pasvport.control.allowances import UNLIMITED
 from pasvport.control.api.commands import WARNING, Command, Refusal, Request, answering, find_server, remarking
 from pasvport.control.replacement import replace_server
 from pasvport.control.server_orders import OrderError, literal, port_number, set_address
-from pasvport.model import Proxy, Server, StatsLevel
+from pasvport.model import Agent, Check, Proxy, Server, StatsLevel
 from pasvport.slots import server_key
 
 Setter = Callable[[Request, Proxy, int], str]
 """Changes one thing of a server. The words after its own are `request.arguments[2:]`; returns a remark, or ""."""
+C = TypeVar("C", Check, Agent)
 _ADMIN = StatsLevel.ADMIN
 
 
@@ -111,11 +113,16 @@ def _check_address(request: Request, proxy: Proxy, number: int) -> str:
         raise Refusal("set server <b>/<s> check-addr requires an address and optionally a port.")
     _require_check(request, proxy, number)
     server = _server(request, proxy, number)
-    check = replace(server.check, endpoint=literal(request.argument(2)))
-    if request.argument(3) == "port":
-        check = replace(check, port=port_number(request.argument(4)))
-    replace_server(request.generation, proxy, number, replace(server, check=check))
+    replace_server(request.generation, proxy, number, replace(server, check=_redirected(request, server.check)))
     return ""
+
+
+def _redirected(request: Request, check: C) -> C:
+    """A check of either kind at the address, and the port, that the order names."""
+    redirected = replace(check, endpoint=literal(request.argument(2)))
+    if request.argument(3) == "port":
+        redirected = replace(redirected, port=port_number(request.argument(4)))
+    return redirected
 
 
 def _agent_address(request: Request, proxy: Proxy, number: int) -> str:
@@ -123,10 +130,7 @@ def _agent_address(request: Request, proxy: Proxy, number: int) -> str:
         raise Refusal("set server <b>/<s> agent-addr requires an address and optionally a port.")
     _require_agent(request, proxy, number, "agent checks are not enabled on this server")
     server = _server(request, proxy, number)
-    agent = replace(server.agent, endpoint=literal(request.argument(2)))
-    if request.argument(3) == "port":
-        agent = replace(agent, port=port_number(request.argument(4)))
-    replace_server(request.generation, proxy, number, replace(server, agent=agent))
+    replace_server(request.generation, proxy, number, replace(server, agent=_redirected(request, server.agent)))
     return ""
 
 

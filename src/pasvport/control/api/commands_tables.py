@@ -45,10 +45,7 @@ async def show(request: Request) -> AsyncIterator[str]:
 
 async def set_entry(request: Request) -> AsyncIterator[str]:
     """`set table NAME key K [data.X V]...`."""
-    if not request.arguments:
-        raise Refusal(Verb.SET.usage)
-    served = request.generation
-    table, rest = _table(served, request.arguments[0]), request.arguments[1:]
+    table, rest = _named(request, Verb.SET)
     if not rest:
         return
     if rest[0].startswith("data."):
@@ -56,7 +53,7 @@ async def set_entry(request: Request) -> AsyncIterator[str]:
     if rest[0] != "key":
         raise Refusal(Verb.SET.usage)
     named = key(Verb.SET, table, rest)
-    answer = await served.questions.gather("set", table.name, named, settings(table, rest[2:]))
+    answer = await request.generation.questions.gather("set", table.name, named, settings(table, rest[2:]))
     if (False,) in answer.plain():
         raise Refusal("Unable to allocate a new entry")
     if not answer.rows:
@@ -67,10 +64,8 @@ async def set_entry(request: Request) -> AsyncIterator[str]:
 
 async def clear(request: Request) -> AsyncIterator[str]:
     """`clear table NAME [data.X OPERATOR V]... | NAME key K`: entries that sessions use stay."""
-    if not request.arguments:
-        raise Refusal(Verb.CLEAR.usage)
     served = request.generation
-    table, rest = _table(served, request.arguments[0]), request.arguments[1:]
+    table, rest = _named(request, Verb.CLEAR)
     if rest[:1] == ("key",):
         answer = await served.questions.gather("forget", table.name, (key(Verb.CLEAR, table, rest),))
         if answer.rows:
@@ -116,6 +111,13 @@ TABLE_COMMANDS: tuple[Command, ...] = (
 
 
 # --- inside -------------------------------------------------------------------------------------------------------
+
+
+def _named(request: Request, verb: Verb) -> tuple[StickTable, Sequence[str]]:
+    """The table that must be named, and the words after its name."""
+    if not request.arguments:
+        raise Refusal(verb.usage)
+    return _table(request.generation, request.arguments[0]), request.arguments[1:]
 
 
 def _table(served: Generation, name: str) -> StickTable:
