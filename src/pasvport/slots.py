@@ -37,7 +37,7 @@ def create(config: Config, *, process_maxconn: int = 0) -> dict[str, int]:
 
 def limits(config: Config, *, process_maxconn: int = 0) -> dict[str, int]:
     """Every configured limit by its key. `process_maxconn` 0: no such limit."""
-    found = dict(_limits(config))
+    found = {key: limit for key, limit in _limits(config) if limit}
     if process_maxconn:
         found[PROCESS] = process_maxconn
     return found
@@ -45,16 +45,17 @@ def limits(config: Config, *, process_maxconn: int = 0) -> dict[str, int]:
 
 def _limits(config: Config) -> Iterator[tuple[str, int]]:
     for proxy in config.proxies:
-        if proxy.disabled:
-            continue
-        if proxy.is_frontend and proxy.maxconn:
-            yield frontend_key(proxy.index), proxy.maxconn
-        for number, bind in enumerate(proxy.binds):
-            if bind.maxconn:
-                yield bind_key(proxy.index, number), bind.maxconn
-        for number, server in enumerate(proxy.servers):
-            if server.maxconn:
-                yield server_key(proxy.index, number), server.maxconn
+        if not proxy.disabled:
+            yield from _limits_of(proxy)
+
+
+def _limits_of(proxy: Proxy) -> Iterator[tuple[str, int]]:
+    if proxy.is_frontend:
+        yield frontend_key(proxy.index), proxy.maxconn
+    for number, bind in enumerate(proxy.binds):
+        yield bind_key(proxy.index, number), bind.maxconn
+    for number, server in enumerate(proxy.servers):
+        yield server_key(proxy.index, number), server.maxconn
 
 
 def take(descriptor: int) -> bool:
@@ -69,9 +70,6 @@ def take(descriptor: int) -> bool:
 def give(descriptor: int, count: int = 1) -> None:
     """Give `count` slots back."""
     os.eventfd_write(descriptor, count)
-
-
-refund = give
 
 
 def held(column: Sequence[int], layout: CounterLayout, config: Config) -> dict[str, int]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pasvport.control.api.lines import MOST_BYTES, Lines, Order, TooLong
+from pasvport.control.api.lines import MOST_BYTES, Lines, TooLong, Typed
 
 
 def taken(data, step=0):
@@ -36,15 +36,15 @@ def taken(data, step=0):
     ],
 )
 def test_lines(data, wanted, step):
-    assert taken(data, step) == [Order(words) for words in wanted]
+    assert taken(data, step) == [Typed(words) for words in wanted]
 
 
 @pytest.mark.parametrize("step", [0, 1])
 def test_payload(step):
     assert taken(b"set a;set b <<\none\ntwo; three\n\nshow\n", step) == [
-        Order(("set", "a"), "one\ntwo; three\n"),
-        Order(("set", "b"), "one\ntwo; three\n"),
-        Order(("show",)),
+        Typed(("set", "a"), "one\ntwo; three\n"),
+        Typed(("set", "b"), "one\ntwo; three\n"),
+        Typed(("show",)),
     ]
 
 
@@ -56,7 +56,7 @@ def test_where_a_payload_is():
     assert lines.take() == []
     assert lines.take() is None
     lines.feed(b"\n")
-    assert lines.take() == [Order(("x",), "abc\n")]
+    assert lines.take() == [Typed(("x",), "abc\n")]
     assert not lines.in_payload
 
 

@@ -241,7 +241,7 @@ class Generation:
         self._hear_entries(worker, EntriesTold((), last=True))
         held = slots.held(self.tally.column(worker.number), self.tally.layout, self.config)
         for key in held.keys() & self.slots.keys():
-            slots.refund(self.slots[key], held[key])
+            slots.give(self.slots[key], held[key])
         lost = self.tally.bury(worker.number)
         text = (
             f"{'Current' if self.successor is None else 'Former'} worker ({worker.pid}) exited with {describe(status)}"

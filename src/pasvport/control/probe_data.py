@@ -18,8 +18,8 @@ _CHUNK = 65536
 _PENDING = (errno.EINPROGRESS, errno.EALREADY)
 
 
-class Place(Protocol):
-    """The checked server: where its connections go, and a socket on its way there."""
+class CheckedServer(Protocol):
+    """A server that is checked: where its connections go, and a socket on its way there."""
 
     def endpoint(self, step: Connect) -> Endpoint: ...
 
@@ -30,9 +30,11 @@ class DataConnection:
     """At most one at a time; `deliver` gets its events, none after `close()`. Needs no deadline of its own: the check
     has one."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, place: Place, deliver: Callable[[Event], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, server: CheckedServer, deliver: Callable[[Event], None]
+    ) -> None:
         self._loop = loop
-        self._place = place
+        self._server = server
         self._deliver = deliver
         self._sock: _socket.socket | None = None
 
@@ -40,11 +42,11 @@ class DataConnection:
         """Dial that port of the checked address, from the same source address as the control connection."""
         self.close()
         step = Connect(port=port, linger=True)
-        if self._place.endpoint(step).family not in (Family.IPV4, Family.IPV6):
+        if self._server.endpoint(step).family not in (Family.IPV4, Family.IPV6):
             self._deliver(DataBroken("a server that has no IP address has no data ports"))
             return
         try:
-            self._sock, code = self._place.dial(step)
+            self._sock, code = self._server.dial(step)
         except ResourceError as error:
             self._deliver(DataBroken(str(error)))
         except OSError as error:

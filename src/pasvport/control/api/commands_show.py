@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from pasvport.control.api.commands import Command, Refusal, Request, answering, find_backend, find_proxy
 from pasvport.control.information import info, version
-from pasvport.control.server_lines import connection_lines, state_lines
+from pasvport.control.server_listings import connection_lines, state_lines
 from pasvport.control.statistics import ANY, Selection, stat_rows
 from pasvport.exposition import server_state, stat
 from pasvport.exposition.info import InfoStyle, write

@@ -24,15 +24,15 @@ class TooLong(PasvportError):  # noqa: N818 (it says what a line is)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One command: its words, and the payload that came with its line ("" for none)."""
+class Typed:
+    """One command as a client typed it: its words, and the payload that came with its line ("" for none)."""
 
     words: tuple[str, ...]
     payload: str = ""
 
 
 class Lines:
-    """Incremental: feed bytes, take lines. Every line is a list of Orders."""
+    """Incremental: feed bytes, take lines. A line may hold several commands."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -56,7 +56,7 @@ class Lines:
         if len(self._buffer) + self._size > MOST_BYTES:
             raise TooLong(f"more than {MOST_BYTES} bytes in a line and its payload")
 
-    def take(self) -> list[Order] | None:
+    def take(self) -> list[Typed] | None:
         """The next complete line, without commands while it is part of a payload; None until more bytes come."""
         end = self._buffer.find(b"\n")
         if end < 0:
@@ -70,23 +70,23 @@ class Lines:
             self._head = stripped.removesuffix(_MARK)
             self._size = len(line)
             return []
-        return list(_orders(line, ""))
+        return list(_commands(line, ""))
 
-    def _more_payload(self, line: str) -> list[Order]:
+    def _more_payload(self, line: str) -> list[Typed]:
         if line:
             self._payload.append(line)
             self._size += len(line) + 1
             return []
         head, payload = self._head or "", "".join(f"{text}\n" for text in self._payload)
         self._head, self._payload, self._size = None, [], 0
-        return list(_orders(head, payload))
+        return list(_commands(head, payload))
 
 
-def _orders(line: str, payload: str) -> Iterator[Order]:
+def _commands(line: str, payload: str) -> Iterator[Typed]:
     parts = _split(line)
     for number, words in enumerate(parts):
         if words or len(parts) == 1 or number < len(parts) - 1:
-            yield Order(tuple(words), payload)
+            yield Typed(tuple(words), payload)
 
 
 def _split(line: str) -> list[list[str]]:

@@ -18,7 +18,7 @@ from pasvport import sockets
 from pasvport.address import PortRange
 from pasvport.control.api.commands import ERROR, INFO, Balancer, Client, Command, Refusal, Request, Severity
 from pasvport.control.api.finding import find, suggestions
-from pasvport.control.api.lines import Lines, Order, TooLong
+from pasvport.control.api.lines import Lines, TooLong, Typed
 from pasvport.control.api.table import COMMANDS
 from pasvport.errors import PasvportError, ResourceError
 from pasvport.model import Bind, Global, Mode, Proxy, StatsSocket
@@ -161,16 +161,16 @@ class Conversation:
         Raises OSError, TimeoutError and TooLong, all of which mean that the client is done with.
         """
         while not self._client.leaving:
-            orders = self._lines.take()
-            if orders is None:
+            line = self._lines.take()
+            if line is None:
                 if not await self._read():
                     break
                 continue
             if self._lines.in_payload:
                 await self._send("+ " if self._client.interactive else "")
-            for order in orders:
-                await self._answer(order)
-            if orders and not self._client.interactive and not self._lines.has_line:
+            for typed in line:
+                await self._answer(typed)
+            if line and not self._client.interactive and not self._lines.has_line:
                 return
 
     async def _read(self) -> bool:
@@ -188,25 +188,25 @@ class Conversation:
             # A client that reads as fast as we write must not keep the loop from everybody else.
             await asyncio.sleep(0)
 
-    async def _answer(self, order: Order) -> None:
+    async def _answer(self, typed: Typed) -> None:
         if self._client.leaving:
             return
-        async with contextlib.aclosing(self._pieces(order)) as pieces:
+        async with contextlib.aclosing(self._pieces(typed)) as pieces:
             async for piece in pieces:
                 await self._send(piece)
         if not self._client.leaving:
             await self._send(_PROMPT if self._client.interactive else "\n")
 
-    async def _pieces(self, order: Order) -> AsyncGenerator[str, None]:
-        client, command = self._client, find(COMMANDS, order.words)
+    async def _pieces(self, typed: Typed) -> AsyncGenerator[str, None]:
+        client, command = self._client, find(COMMANDS, typed.words)
         if command is None:
-            yield client.remark(INFO, suggestions(COMMANDS, order.words))
+            yield client.remark(INFO, suggestions(COMMANDS, typed.words))
             return
         if not client.may(command.level):
             yield client.remark(ERROR, "Permission denied")
             return
         try:
-            async with contextlib.aclosing(_together(command, self._request(command, order))) as pieces:
+            async with contextlib.aclosing(_together(command, self._request(command, typed))) as pieces:
                 async for piece in pieces:
                     yield piece
         except Refusal as refusal:
@@ -220,9 +220,9 @@ class Conversation:
             self._balancer.generation.alert(f"internal error: {command.name}: {error!r}")
             yield client.remark(ERROR, f"internal error: {error!r}")
 
-    def _request(self, command: Command, order: Order) -> Request:
-        arguments = order.words[len(command.words) :]
-        return Request(self._balancer, self._client, order.words, arguments, order.payload, COMMANDS)
+    def _request(self, command: Command, typed: Typed) -> Request:
+        arguments = typed.words[len(command.words) :]
+        return Request(self._balancer, self._client, typed.words, arguments, typed.payload, COMMANDS)
 
 
 async def _together(command: Command, request: Request) -> AsyncGenerator[str, None]:

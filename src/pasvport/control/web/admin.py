@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 from pasvport.control.roster import Roster
 from pasvport.control.web.served import Serving
@@ -81,17 +81,10 @@ class Order:
 def read(form: bytes, generation: Serving, scope: tuple[str, ...]) -> Order | str:
     """The order a form gives, or the word to answer with."""
     try:
-        pairs = parse_qsl(form.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
+        said = parse_qs(form.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
     except ValueError:
         return "EXCD"
-    action, backend, names = "", "", []
-    for name, value in pairs:
-        if name == "s":
-            names.append(value)
-        elif name == "action":
-            action = value
-        elif name == "b":
-            backend = value
+    names, action, backend = said.get("s", []), said.get("action", [""])[-1], said.get("b", [""])[-1]
     if not names:
         return "NONE"
     proxy = _backend(generation, backend, scope)
