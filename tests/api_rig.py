@@ -10,8 +10,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from farm.balancers import BALANCERS, Balancer
+from farm.ports import free_ports
 from farm.waiting import until
-from process_rig import DEADLINE, free_ports
+from process_rig import DEADLINE
 
 SEPARATOR = "-"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import random
-import socket
 import threading
 
 NAMES = {"a": "127.0.81.1", "b": "127.0.81.2"}
+HOSTS = ("127.0.0.1", *NAMES.values())
+"""Where a range of data ports must be free: before and behind the balancer."""
 STICKY = """
     balance roundrobin
     stick-table type ip size 10k expire 30m
@@ -21,21 +21,6 @@ STICKY = """
 """
 _CHUNK = 1 << 16
 _PATIENCE = 20.0
-
-
-def free_range(count):
-    """(lowest, highest) of so many ports in a row that nobody has, below those that clients are given."""
-    for _ in range(100):
-        low = random.randrange(11000, 31000)
-        try:
-            for port in range(low, low + count):
-                for host in ("127.0.0.1", *NAMES.values()):
-                    with socket.socket() as probe:
-                        probe.bind((host, port))
-        except OSError:
-            continue
-        return low, low + count - 1
-    raise AssertionError("no range of ports is free")
 
 
 def content(server, size):

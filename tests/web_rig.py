@@ -10,15 +10,17 @@ import subprocess
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from farm.ports import free_port, free_ports, free_range
 from farm.waiting import until
-from process_rig import Running, free_ports
+from process_rig import Running
 from real_haproxy import HAPROXY
 
 PATIENCE = 15.0
 
 
 class Places(NamedTuple):
-    """Ports: the open page (takes orders), the one with a password, the metrics alone, a TCP and an FTP frontend."""
+    """Ports: the open page (takes orders), the one with a password, the metrics alone, a TCP and an FTP frontend; two
+    servers; the lowest and highest data port."""
 
     open: int
     locked: int
@@ -27,6 +29,7 @@ class Places(NamedTuple):
     ftp: int
     alive: int
     dead: int
+    pool: tuple[int, int]
 
 
 def configuration(places, *, ours=True, more=""):
@@ -35,7 +38,7 @@ def configuration(places, *, ours=True, more=""):
 frontend ftp_in
     mode ftp
     bind 127.0.0.1:{places.ftp} name control
-    bind 127.0.0.1:47100-47109 name pool
+    bind 127.0.0.1:{places.pool[0]}-{places.pool[1]} name pool
     default_backend farm
 backend farm
     mode ftp
@@ -92,7 +95,7 @@ backend servers
 
 def places_to_be(alive):
     """Free ports; `alive` is the server that is there."""
-    return Places(*free_ports(5), alive, free_ports(1)[0])
+    return Places(*free_ports(5), alive, free_port(), free_range(10))
 
 
 @contextmanager

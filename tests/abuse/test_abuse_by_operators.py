@@ -5,7 +5,6 @@ The data plane goes on: decent sessions beside it carry every byte, and no proce
 
 from __future__ import annotations
 
-from farm.ports import free_port
 import contextlib
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from abuse_rig import CONTENT, PATIENCE, Bystanders, Weight, closing, floods
 from api_rig import Echo
 from farm.balancers import BALANCERS, Pasvport
 from farm.front import Front, Section
+from farm.ports import free_port
 from farm.scripted import Scripted
 from farm.servers import Farm, Passive
 from farm.waiting import until

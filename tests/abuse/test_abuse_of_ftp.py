@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,11 +14,11 @@ from abuse_rig import CONTENT, PATIENCE, Bystanders, Weight, floods, raw, say_fo
 from api_rig import Echo
 from farm.arena import reset
 from farm.front import Front, Section
+from farm.ports import free_ports
 from farm.raw_client import RawClient
 from farm.scripted import Conversation, Scripted
 from farm.servers import Farm, Passive
 from farm.waiting import until
-from process_rig import free_ports
 
 LIMITS = """\
 timeout client 2s
@@ -158,10 +159,12 @@ def weighed(front: Front, *sections: str) -> Iterator[None]:
 def test_what_clients_say_without_end(front: Front, decent: Bystanders) -> None:
     """Each kind by two clients at once, logged in or not, none of whom reads an answer."""
     with weighed(front, "abused"):
-        clients = [raw(front, section="abused", size=4096) for _ in ENDLESS for _ in "ab"]
-        for number, client in enumerate(clients):
+        clients = []
+        for number in range(2 * len(ENDLESS)):
+            clients.append(raw(front, section="abused", size=4096))
+            # Now, since who waits for the others to come may have waited for `timeout client`.
             if number % 2:
-                client.log_in("farmer")
+                clients[-1].log_in("farmer")
         with floods(*((client.control, ENDLESS[name]) for name, client in zip([*ENDLESS] * 2, clients, strict=True))):
             decent.go_on()
         for client in clients:
@@ -234,17 +237,22 @@ def test_ports_that_nobody_uses(front: Front, decent: Bystanders) -> None:
     """One lease a session, however often it is asked for; it ends with the session or by `timeout ftp-data`."""
     with contextlib.ExitStack() as stack, weighed(front, "abused"):
         clients = [stack.enter_context(raw(front, section="abused")) for _ in range(4)]
-        for client in clients:
-            client.log_in("farmer")
-            sender = threading.Thread(target=client.write, args=(b"PASV\r\nEPSV\r\n" * 250,))
-            sender.start()
-            for _ in range(250):
-                client.expect(227)
-                client.expect(229)
-            sender.join()
+        # All at once, since nobody may wait for a turn longer than `timeout client`.
+        with ThreadPoolExecutor(len(clients)) as together:
+            assert list(together.map(ask_for_ports, clients)) == [500] * len(clients)
         assert front.stat("abused", "ftp_lease_cur") <= len(clients)
         assert len(front.open_ports("abused")) <= len(clients)
         decent.go_on()
+
+
+def ask_for_ports(client: RawClient) -> int:
+    """How many it was told."""
+    client.log_in("farmer")
+    sender = threading.Thread(target=client.write, args=(b"PASV\r\nEPSV\r\n" * 250,))
+    sender.start()
+    told = [client.expect(code) for _ in range(250) for code in (227, 229)]
+    sender.join()
+    return len(told)
 
 
 def test_data_connections_that_lead_nowhere(front: Front, decent: Bystanders) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from farm.addresses import free_port
 from farm.balancers import BALANCERS, Pasvport
 from farm.front import Front, Section
+from farm.ports import free_port
 from farm.scripted import Conversation, Scripted
 from farm.servers import PASSWORD
 from farm.waiting import until

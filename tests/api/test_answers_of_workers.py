@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from api_sides import ask
+from farm.ports import free_ports
 from farm.waiting import until
 from pasvport.control.api import commands_tables, ftp_words
 from pasvport.control.questions import Questions
@@ -20,7 +21,7 @@ from pasvport.model import KeyType, Origin, StickTable, StoredType
 from pasvport.sight import FtpSessionSight, LeaseSight, TableSight, TransferSight
 from pasvport.stick.show import Row
 from pasvport.wire import Answered
-from process_rig import DEFAULTS, Running, Upstream, free_ports, is_cut, session, source_for, talk
+from process_rig import DEFAULTS, Running, Upstream, is_cut, session, source_for, talk
 
 
 def text(folder, port, upstream, table):

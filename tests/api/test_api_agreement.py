@@ -8,8 +8,8 @@ import re
 import pytest
 
 from api_rig import SEPARATOR, Connection, Echo, Pair, exchange
+from farm.ports import free_ports
 from farm.waiting import until
-from process_rig import free_ports
 from real_haproxy import needs_haproxy
 
 pytestmark = needs_haproxy

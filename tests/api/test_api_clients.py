@@ -10,9 +10,10 @@ from contextlib import ExitStack
 import pytest
 
 from api_rig import Connection, ask, rows
+from farm.ports import free_ports
 from farm.waiting import until
 from pasvport.control.information import version
-from process_rig import DEADLINE, Running, Upstream, connect, free_ports, kill, session, talk
+from process_rig import DEADLINE, Running, Upstream, connect, kill, session, talk
 
 SERVERS = "".join(f"    server s{number} 127.0.0.1:9\n" for number in range(400))
 

@@ -17,8 +17,9 @@ from contextlib import suppress
 import pytest
 
 from api_rig import Echo, exchange
+from farm.ports import free_ports
 from farm.waiting import until
-from process_rig import Running, free_ports
+from process_rig import Running
 
 CONFIGURATION = """
 global

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from api_rig import Echo, Pair, ask, rows, states
+from farm.ports import free_ports
 from farm.waiting import until
 from pasvport.config.keywords_server import SERVER
-from process_rig import Running, Upstream, connect, free_ports, session, talk
+from process_rig import Running, Upstream, connect, session, talk
 from real_haproxy import needs_haproxy
 
 CONFIGURATION = """

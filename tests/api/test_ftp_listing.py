@@ -5,33 +5,23 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import json
-import socket
 
 import pytest
 
 from api_sides import ask
+from farm.ports import free_port, free_range
 from farm.servers import PASSWORD, Farm, Passive
 from farm.waiting import until
-from process_rig import Running, free_ports
+from process_rig import Running
 
 SIZE = 32 << 20
-
-
-def free_range(count):
-    """That many neighbouring ports, free a moment ago."""
-    while True:
-        first = free_ports(1)[0]
-        with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as held:
-            for port in range(first, first + count):
-                held.enter_context(socket.create_server(("127.0.0.1", port)))
-            return range(first, first + count)
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """(stats socket, control port, data ports, user) of a running balancer."""
     folder = tmp_path_factory.mktemp("listing")
-    control, pool = free_ports(1)[0], free_range(8)
+    control, (low, high) = free_port(), free_range(8)
     with Farm(("pyftpdlib",), passive=Passive.WRONG) as farm:
         farm.put("large file.bin", b"x" * SIZE)
         server = farm["pyftpdlib"]
@@ -46,13 +36,13 @@ defaults
     timeout connect 5s
 frontend fe
     bind 127.0.0.1:{control}
-    bind 127.0.0.1:{pool[0]}-{pool[-1]}
+    bind 127.0.0.1:{low}-{high}
     default_backend be
 backend be
     server s1 {server.host}:{server.port}
 """
         with Running(folder, text):
-            yield folder / "api", control, pool, server.user
+            yield folder / "api", control, range(low, high + 1), server.user
 
 
 def connect(control):

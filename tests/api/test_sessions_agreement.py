@@ -10,8 +10,9 @@ import pytest
 
 from api_sides import ask, plain
 from farm.balancers import Haproxy, Pasvport
+from farm.ports import free_ports
 from farm.waiting import until
-from process_rig import free_ports, is_cut
+from process_rig import is_cut
 from real_haproxy import needs_haproxy
 
 TABLES = """

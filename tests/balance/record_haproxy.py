@@ -19,6 +19,8 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from farm.ports import free_ports
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
@@ -76,14 +78,6 @@ class NamedServers:
                 return
         self._selector.unregister(connection)
         connection.close()
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def server_line(scenario: Scenario, number: int, port: int) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from farm.addresses import free_port
 from farm.front import Front, Section
+from farm.ports import free_port
 from farm.raw_client import RawClient
 from farm.scripted import Scripted
 from farm.waiting import until

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from farm.addresses import free_port, source_addresses
+from farm.addresses import source_addresses
 from farm.arena import reset
 from farm.front import Front, Section
+from farm.ports import free_port, free_range
 from farm.raw_client import RawClient, read_to_end
 from farm.scripted import Scripted
 from farm.servers import Farm, Passive
@@ -25,6 +26,7 @@ STRANGERS = source_addresses(200)
 WORKERS = 2
 CLIENT = "127.0.0.1"
 WILD = free_port("0.0.0.0")
+WILD_POOL = free_range(50, ("0.0.0.0",))
 
 
 def neighbour(count: int = 1) -> list[str]:
@@ -59,7 +61,7 @@ def front(farm: Farm, scripted: Scripted) -> Iterator[Front]:
         Section("narrow", one, binds=narrow),
         Section("page", one, binds="bind {host}:{port}\nbind {host}:50000-50010"),
         Section("leases", one),
-        Section("wild", one, binds=f"bind *:{WILD}\nbind *:50000-50049"),
+        Section("wild", one, binds=f"bind *:{WILD}\nbind *:%d-%d" % WILD_POOL),
         Section("hasty", f"timeout ftp-data 200ms\n{one}"),
         threads=WORKERS,
     ) as running:

@@ -15,6 +15,7 @@ import pytest
 import farm
 from farm import journal
 from farm.front import Front, Section
+from farm.ports import free_port, free_range
 from farm.processes import Child
 from farm.raw_client import RawClient, read_to_end
 from farm.scripted import Scripted, pasv
@@ -25,18 +26,12 @@ CONTENT = bytes(range(256)) * 2000
 EXTENDED = {"EPSV": True, "PASV": False}
 
 
-def free_port(family: socket.AddressFamily, host: str) -> int:
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
 class Place:
     """pyftpdlib at any address, without some commands."""
 
     def __init__(self, name: str, host: str, folder: Path, *without: str) -> None:
         self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.name, self.host, self.port = name, host, free_port(self.family, host)
+        self.name, self.host, self.port = name, host, free_port(host)
         self.home = folder / name
         self.home.mkdir()
         (self.home / "content").write_bytes(name.encode() + CONTENT)
@@ -101,24 +96,26 @@ def moody() -> Iterator[Scripted]:
         yield server
 
 
-SIX_PORTS = {name: free_port(socket.AF_INET6, "::1") for name in PLACES}
+SIX_PORTS = {name: free_port("::1") for name in PLACES}
 
 
-DUAL = free_port(socket.AF_INET6, "::")
+DUAL = free_port("::")
+SIX_POOL = free_range(100, ("::1",))
+DUAL_POOL = free_range(50, ("::",))
 
 
 @pytest.fixture(scope="module")
 def front(places: dict[str, Place], old: Scripted, moody: Scripted) -> Iterator[Front]:
-    both = "bind {host}:{port}\nbind {host}:50000-50099\nbind [::1]:%d\nbind [::1]:42000-42099 data"
+    both = "bind {host}:{port}\nbind {host}:50000-50099\nbind [::1]:%d\nbind [::1]:%d-%d data"
     one = f"server s {places['both'].address}"
     told = "bind {host}:{port} advertise 192.0.2.1 for 127.9.0.0/16 advertise 192.0.2.2 for 127.8.0.0/16"
     with Front(
         *(
-            Section(name, f"option ftp-active\nserver s {place.address}", binds=both % SIX_PORTS[name])
+            Section(name, f"option ftp-active\nserver s {place.address}", binds=both % (SIX_PORTS[name], *SIX_POOL))
             for name, place in places.items()
         ),
         Section("passive", one),
-        Section("dual", one, binds=f"bind :::{DUAL} v4v6\nbind :::50000-50049 v4v6"),
+        Section("dual", one, binds=f"bind :::{DUAL} v4v6\nbind :::%d-%d v4v6" % DUAL_POOL),
         Section("learns", f"server s {old.address}"),
         Section("forgets", f"server s {moody.address}"),
         Section("advertise", one, binds="bind {host}:{port} advertise 192.0.2.7\nbind {host}:50000-50009"),
@@ -290,7 +287,7 @@ def test_active_clients_may_not_point_elsewhere(front: Front) -> None:
 
 def test_an_active_client_that_does_not_listen(front: Front) -> None:
     with logged_in(front, "both") as client:
-        port = free_port(socket.AF_INET, "127.0.0.1")
+        port = free_port()
         client.ask(f"PORT 127,0,0,1,{port >> 8},{port & 255}", 200)
         client.ask("RETR content", 425)
         assert client.receive("RETR content") == b"both" + CONTENT

@@ -23,6 +23,7 @@ import pytest
 
 from farm.balancers import Pasvport
 from farm.between import BETWEEN
+from farm.ports import free_ports, free_range
 from farm.processes import Child
 
 TESTS = Path(__file__).parents[1]
@@ -104,12 +105,6 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / wanted
 
 
-def free_port(family: socket.AddressFamily, host: str) -> int:
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
 _V4, _V6 = socket.AF_INET, socket.AF_INET6
 FAMILIES = {"127.0.0.1": (_V4, "127.0.0.1"), "::1": (_V6, "::1"), "::": (_V4, "127.0.0.1")}
 """Where a test wants its server -> where its clients connect to."""
@@ -130,14 +125,14 @@ defaults
     timeout server 20s
 """
     for number, (wanted, (family, host)) in enumerate(FAMILIES.items()):
-        server, own = free_port(family, host), free_port(family, host)
+        server, own = free_ports(2, host)
         places[wanted] = (server, own)
         shown = f"[{host}]" if family is _V6 else host
-        low = 42000 + 200 * number
+        low, high = free_range(200, (host,))
         text += f"""\
 listen l{number}
     bind {shown}:{own}
-    bind {shown}:{low}-{low + 199}
+    bind {shown}:{low}-{high}
     server s {shown}:{server}
 """
     with Pasvport(text, ("127.0.0.1", places["127.0.0.1"][1])):

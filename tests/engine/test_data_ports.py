@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine_rig import ORIGIN, loopback
+from farm.ports import free_ports
 from pasvport.address import PortRange
 from pasvport.engine import is_compiled
 from pasvport.engine.data_ports import DataPorts, Pool
@@ -39,17 +40,6 @@ class Holder:
 
     def stranger_came(self, host: str) -> None:
         self.strangers.append(host)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of HERE that nobody had a moment ago."""
-    found = [socket.socket() for _ in range(count)]
-    for sock in found:
-        sock.bind((HERE, 0))
-    ports = [sock.getsockname()[1] for sock in found]
-    for sock in found:
-        sock.close()
-    return ports
 
 
 class Office:

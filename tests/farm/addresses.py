@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 
 _subnets = itertools.count(1)
 
@@ -20,13 +19,6 @@ class Subnet:
 
     def host(self, number: int) -> str:
         return f"{self.prefix}.{number}"
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that was free a moment ago; the test process's own subnet makes a thief unlikely."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def source_addresses(count: int) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from farm.ports import free_ports
 from farm.raw_client import RawClient
 from farm.waiting import until
 from health_world import peer
 from probing import HANG_UP, MiniFtp
-from process_rig import DEFAULTS, Running, free_ports
+from process_rig import DEFAULTS, Running
 
 
 def text(port, words, *upstreams, mode="tcp", data=""):

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farm.ports import free_ports
 from farm.waiting import until
 from pasvport.control import handover, places
 from pasvport.errors import ResourceError
-from process_rig import DEADLINE, Running, Upstream, configuration, free_ports, session
+from process_rig import DEADLINE, Running, Upstream, configuration, session
 
 
 @pytest.fixture

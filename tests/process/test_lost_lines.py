@@ -1,12 +1,12 @@
 """Log lines that nobody takes are counted by `show info`, whichever process loses them, and said once."""
 
-from farm.ports import free_ports
 import re
 import signal
 import socket
 
 import pytest
 
+from farm.ports import free_ports
 from farm.waiting import until
 from process_rig import COMMAND, Running, Upstream, configuration, session
 

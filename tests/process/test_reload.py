@@ -4,8 +4,9 @@ import signal
 
 import pytest
 
+from farm.ports import free_ports
 from farm.waiting import until
-from process_rig import Running, Upstream, configuration, free_ports, is_cut, session, source_for, talk
+from process_rig import Running, Upstream, configuration, is_cut, session, source_for, talk
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 
 from api_rig import ask, rows
+from farm.ports import free_ports, free_range
 from farm.processes import Child
 from farm.waiting import until
 from ftp_storm_rig import FtpStorm
-from process_rig import Running, free_ports
+from process_rig import Running
 from real_haproxy import HAPROXY
-from reload_rig import FtpLoad, configuration, free_range
+from reload_rig import HOSTS, FtpLoad, configuration
 
 RELOADS, FEWEST = 100, 8
 SECONDS, FTP_SECONDS = 20.0, 12.0
@@ -44,7 +45,7 @@ def reload_done(balancer, number):
 
 def test_a_storm_of_reloads(tmp_path):
     control = free_ports(1)[0]
-    low, high = free_range(6)
+    low, high = free_range(6, HOSTS)
     text = configuration(control, low, high)
     with FtpLoad(control, range(low, high + 1)) as load, Running(tmp_path, text, "-W") as balancer:
         load.begin()
@@ -85,7 +86,7 @@ backend ftp_servers
 def test_a_storm_of_reloads_in_mode_ftp(tmp_path):
     """Logins, thoughts and transfers both ways: only who was silent for two seconds is told to go."""
     control = free_ports(1)[0]
-    low, high = free_range(30)
+    low, high = free_range(30, HOSTS)
     with FtpStorm(control) as storm:
         text = FTP.format(control=control, low=low, high=high, servers=storm.ports)
         with Running(tmp_path, text, "-W") as balancer:
@@ -109,7 +110,7 @@ def test_a_storm_of_reloads_in_mode_ftp(tmp_path):
 def test_servers_come_and_go_under_sessions_in_mode_ftp(tmp_path):
     """A server is added, gets its share, is drained and deleted, again and again: nobody else notices."""
     control = free_ports(1)[0]
-    low, high = free_range(30)
+    low, high = free_range(30, HOSTS)
     api = tmp_path / "api"
     with FtpStorm(control) as storm:
         text = FTP.format(control=control, low=low, high=high, servers=storm.ports)
@@ -140,7 +141,7 @@ def share(api):
 def test_workers_come_and_go_with_the_text(tmp_path):
     """More workers, fewer, a range behind one socket, a bind more and a bind less: under load, and nobody notices."""
     control, extra = free_ports(2)
-    low, high = free_range(6)
+    low, high = free_range(6, HOSTS)
     text = configuration(control, low, high)
     more = configuration(control, low, high, binds=f"    bind 127.0.0.1:{extra}\n")
     texts = [
@@ -166,7 +167,7 @@ def test_workers_come_and_go_with_the_text(tmp_path):
 def test_takeovers_from_and_to_a_real_haproxy(tmp_path):
     """HAProxy, pasvport, pasvport, HAProxy, pasvport, each from the one before: under load, and nobody notices."""
     control = free_ports(1)[0]
-    low, high = free_range(6)
+    low, high = free_range(6, HOSTS)
     running = []
     with FtpLoad(control, range(low, high + 1), stay=30) as load:
         try:

@@ -5,7 +5,8 @@ import threading
 import time
 from contextlib import contextmanager
 
-from process_rig import DEADLINE, DEFAULTS, Running, connect, free_ports, source_for
+from farm.ports import free_ports
+from process_rig import DEADLINE, DEFAULTS, Running, connect, source_for
 
 
 def name_yourself(listener, name, held):

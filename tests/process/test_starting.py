@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.ports import free_ports
 from farm.processes import is_running
 from farm.waiting import listening, until
 from process_rig import (
@@ -22,7 +23,6 @@ from process_rig import (
     Upstream,
     configuration,
     connect,
-    free_ports,
     kill,
     session,
     talk,

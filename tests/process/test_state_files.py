@@ -7,10 +7,11 @@ import socket
 
 import pytest
 
+from farm.ports import free_ports
 from farm.processes import Child
 from farm.waiting import until
 from pasvport.exposition.server_state import parse
-from process_rig import Running, Upstream, connect, free_ports, session
+from process_rig import Running, Upstream, connect, session
 from real_haproxy import HAPROXY, needs_haproxy
 
 

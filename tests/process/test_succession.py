@@ -3,7 +3,8 @@
 import socket
 import threading
 
-from process_rig import DEADLINE, Running, configuration, connect, free_ports
+from farm.ports import free_ports
+from process_rig import DEADLINE, Running, configuration, connect
 
 
 class Load:

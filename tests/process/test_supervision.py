@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from farm.ports import free_ports
 from farm.waiting import listening, until
 from process_rig import (
     Running,
     Upstream,
     configuration,
     connect,
-    free_ports,
     is_cut,
     kill,
     session,

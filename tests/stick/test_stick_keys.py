@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farm.ports import free_ports
 from pasvport import model
 from pasvport.errors import ConfigError
 from pasvport.model import Converter, Expression, KeyType
@@ -235,14 +236,6 @@ def ask(control: Path, command: str) -> str:
         connection.connect(str(control))
         connection.sendall(command.encode() + b"\n")
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def start(configuration: str, folder: Path, held: ExitStack) -> None:

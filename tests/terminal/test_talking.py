@@ -17,9 +17,10 @@ import time
 import pytest
 
 from farm.balancers import Haproxy
+from farm.ports import free_ports
 from farm.waiting import until
 from pasvport.terminal.connection import ApiError, Conversation, ask
-from process_rig import COMMAND, DEADLINE, Running, Upstream, configuration, free_ports, session
+from process_rig import COMMAND, DEADLINE, Running, Upstream, configuration, session
 from real_haproxy import needs_haproxy
 
 

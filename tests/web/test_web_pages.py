@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 import pasvport
+import web_rig
 from farm.waiting import until
 from web_rig import ask, rows
 
@@ -170,6 +171,24 @@ def test_legends_node_and_description(served) -> None:
     assert '<p class="node">west</p>' in page
     assert '<p class="description">the farm</p>' in page
     assert "the farm" not in ask(served.open, "/stats").text
+
+
+def test_descriptions_of_proxies_stand_beside_their_names(tmp_path, alive) -> None:
+    """On the page alone, as HAProxy has it, which does not ask for 'stats show-desc' there."""
+    more = f"""
+listen told
+    description the <old> mill
+    bind {tmp_path}/told.sock
+    server s 127.0.0.1:{alive}
+"""
+    with web_rig.pasvport(tmp_path, alive, more=more) as (_, places):
+        page = ask(places.open, "/stats").text
+        assert "told <small>the &lt;old&gt; mill</small>" in page
+        assert ">told, roundrobin: the &lt;old&gt; mill</caption>" in page
+        frontends = {each["name"]: each for each in ask(places.open, "/dashboard/data").json["frontends"]}
+        assert frontends["told"]["description"] == "the <old> mill"
+        assert "description" not in frontends["tcp_in"]
+        assert "mill" not in ask(places.open, "/stats;csv").text
 
 
 def test_a_proxy_for_metrics_alone(served) -> None:

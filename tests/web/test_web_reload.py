@@ -8,8 +8,9 @@ import signal
 import pytest
 
 import web_rig
+from farm.ports import free_ports
 from farm.waiting import until
-from process_rig import Running, free_ports
+from process_rig import Running
 from web_rig import ask
 
 PATIENCE = 10

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import web_rig
+from farm.ports import free_ports
 from farm.processes import Child
 from farm.waiting import until, until_banner
-from process_rig import free_ports
 from web_rig import ask
 
 PATIENCE = 15
