@@ -121,7 +121,7 @@ FILES = {
     "ok.cfg": configuration(24571, 1).replace("    nbthread 2\n", ""),
     "warn.cfg": "frontend f\n    bind 127.0.0.1:24571\n    default_backend b\nbackend b\n    server s 127.0.0.1:1\n",
     "nothing.cfg": "backend b\n    timeout connect 1s\n    timeout server 1s\n    server s 127.0.0.1:1\n",
-    "bad.cfg": "frontend f\n    bind 127.0.0.1:24571\n    bogus\n",
+    "bad.cfg": "frontend f\n    bind 127.0.0.1:24572\n    bogus\n",
     "nosection.cfg": "    bind 127.0.0.1:24571\n",
     "folder/a.cfg": "defaults\n    mode tcp\n    timeout client 1s\n    timeout connect 1s\n    timeout server 1s\n",
     "folder/b.cfg": "listen l\n    bind 127.0.0.1:24571\n    server s 127.0.0.1:1\n",
