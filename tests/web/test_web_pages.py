@@ -184,7 +184,7 @@ listen told
     with web_rig.pasvport(tmp_path, alive, more=more) as (_, places):
         page = ask(places.open, "/stats").text
         assert "told <small>the &lt;old&gt; mill</small>" in page
-        assert ">told, roundrobin: the &lt;old&gt; mill</caption>" in page
+        assert ">told: the &lt;old&gt; mill</caption>" in page
         frontends = {each["name"]: each for each in ask(places.open, "/dashboard/data").json["frontends"]}
         assert frontends["told"]["description"] == "the <old> mill"
         assert "description" not in frontends["tcp_in"]

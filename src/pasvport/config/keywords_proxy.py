@@ -345,7 +345,7 @@ _COMMON: tuple[Keyword[ProxyDraft], ...] = (
     _row(
         "description",
         "<text>",
-        "Shown in the statistics.",
+        "Shown beside its name on the statistics page.",
         _description,
         Place.EITHER,
         "P2",

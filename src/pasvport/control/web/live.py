@@ -165,6 +165,8 @@ def _values(row: Row) -> dict[str, object]:
 def _frontend(generation: Serving, row: Row) -> dict[str, object]:
     proxy = next(proxy for proxy in generation.config.proxies if proxy.id == row.proxy_id)
     found = {"name": proxy.name, "mode": str(proxy.mode), "status": row.values["status"], **_values(row)}
+    if proxy.description:
+        found["description"] = proxy.description
     if proxy.mode is Mode.FTP:
         found["pool"] = pool_size(generation, proxy.index)
     return found

@@ -18,7 +18,7 @@ from pasvport.control.web.target import Target
 from pasvport.control.web.watch import Watch
 from pasvport.exposition.info import uptime
 from pasvport.exposition.stat import Kind, Row
-from pasvport.model import Mode, Stats
+from pasvport.model import Mode, Proxy, Stats
 
 STATIC = files("pasvport.control.web") / "static"
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -206,7 +206,7 @@ def _of_limit(row: Row) -> str:
 
 
 def _frontend_rows(generation: Serving, rows: Iterable[Row]) -> Iterable[str]:
-    indices = {proxy.id: proxy.index for proxy in generation.config.proxies}
+    proxies = {proxy.id: proxy for proxy in generation.config.proxies}
     for row in rows:
         if row.kind is not Kind.FRONTEND or row.values["mode"] == Mode.HTTP:
             continue
@@ -220,11 +220,16 @@ def _frontend_rows(generation: Serving, rows: Iterable[Row]) -> Iterable[str]:
             "login_failures": "ftp_login_fail",
         }
         cells = _plain(row, fields) | {"traffic": _traffic(row)}
+        cells["name"] += _described(proxies[row.proxy_id])
         cells["sessions"] = _of_limit(row)
         cells["status"] = _badge(row)
         if "ftp_lease_cur" in row.values:
-            cells["leases"] = f"{row.values['ftp_lease_cur']} / {pool_size(generation, indices[row.proxy_id])}"
+            cells["leases"] = f"{row.values['ftp_lease_cur']} / {pool_size(generation, proxies[row.proxy_id].index)}"
         yield _row(FRONTEND_COLUMNS, cells, state=state_of(row))
+
+
+def _described(proxy: Proxy) -> str:
+    return f" <small>{escape(proxy.description)}</small>" if proxy.description else ""
 
 
 def _badge(row: Row) -> str:
@@ -279,13 +284,14 @@ def _check_words(row: Row) -> str:
 
 def _backends(material: Material) -> Iterable[str]:
     rows, stats = material.rows, material.stats
+    proxies = {proxy.id: proxy for proxy in material.generation.config.proxies}
     for backend in rows:
         name = str(backend.values["pxname"])
         servers = [row for row in rows if row.kind is Kind.SERVER and row.proxy_id == backend.proxy_id]
         if backend.kind is not Kind.BACKEND or (not servers and backend.values["mode"] == Mode.HTTP):
             continue
         algorithm = f", {backend.values['algo']}" if "algo" in backend.values else ""
-        caption = f"{name}{algorithm}"
+        caption = ": ".join(filter(None, (f"{name}{algorithm}", proxies[backend.proxy_id].description)))
         extra = '<th scope="col" class="act">Orders</th>' if stats.admin else ""
         body = [
             _row(SERVER_COLUMNS, _server_cells(row, material), _chooser(row) if stats.admin else "", state_of(row))

@@ -277,9 +277,9 @@ function showFrontends(frontends) {
     .filter((each) => each.mode !== "http")
     .map((each) => ({
       key: each.name,
-      words: `${each.name} ${each.mode} ${each.status}`,
+      words: `${each.name} ${each.description ?? ""} ${each.mode} ${each.status}`,
       cells: [
-        ["Frontend", "", each.name],
+        ["Frontend", "", each.description ? withSmall(each.name, each.description) : each.name],
         ["Mode", "", each.mode],
         ["State", "", { sign: each.status, make: () => [badge(each.status === "OPEN" ? "UP" : "DOWN", each.status)] }],
         ["Sessions", "number", ofLimit(each)],
