@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from pasvport import markdown
 from pasvport.config.compiler import LATER_SECTIONS
 from pasvport.config.expressions import CONVERTERS, FETCHES
 from pasvport.config.keywords import Keyword, Place, Status, Table
@@ -22,6 +22,7 @@ from pasvport.config.keywords_source import SOURCE
 from pasvport.config.keywords_stats import STATS
 from pasvport.config.keywords_stats_socket import SOCKET
 from pasvport.config.keywords_stick import STORED, TABLE
+from pasvport.markdown import code
 
 D = TypeVar("D")
 
@@ -73,9 +74,8 @@ def render() -> str:
 def _section(title: str, table: Table[D], *, places: bool = False) -> str:
     rows = [row for row in table if row.priority]
     head = ("keyword", "arguments", *(("in",) if places else ()), "meaning", "default")
-    lines = [f"## {title}", "", _line(head), _line("---" for _ in head)]
-    lines += [_row(row, places) for row in rows if row.status is Status.SUPPORTED]
-    lines += [""]
+    supported = (_row(row, places) for row in rows if row.status is Status.SUPPORTED)
+    lines = [f"## {title}", "", markdown.table(head, supported)]
     for status, words in (
         (Status.LATER, "Not supported yet (an error)"),
         (Status.HTTP, "HTTP only (ignored or refused as HAProxy does in TCP mode)"),
@@ -87,31 +87,22 @@ def _section(title: str, table: Table[D], *, places: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _row(row: Keyword[D], places: bool) -> str:
+def _row(row: Keyword[D], places: bool) -> tuple[str, ...]:
     where = "".join(letter for place, letter in _LETTERS if row.places & place)
-    cells = (_code(row.name), _code(row.syntax), *((where,) if places else ()), row.doc, row.default)
-    return _line(cells)
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return code(row.name), code(row.syntax), *((where,) if places else ()), row.doc, row.default
 
 
 def _expressions() -> str:
-    lines = [
-        "## Expressions of `stick`, `balance hash`, `use_backend` and `use-server`",
-        "",
-        _line(("fetch", "gives", "meaning")),
-        "|---|---|---|",
-    ]
-    lines += [_line((_code(fetch.name + fetch.syntax), fetch.type, fetch.doc)) for fetch in FETCHES.values()]
-    lines += ["", _line(("converter", "gives", "meaning")), "|---|---|---|"]
-    lines += [_line((_code(item.name + item.syntax), item.type, item.doc)) for item in CONVERTERS.values()]
-    return "\n".join([*lines, ""])
+    fetches = ((code(fetch.name + fetch.syntax), fetch.type, fetch.doc) for fetch in FETCHES.values())
+    converters = ((code(item.name + item.syntax), item.type, item.doc) for item in CONVERTERS.values())
+    return "\n".join(
+        [
+            "## Expressions of `stick`, `balance hash`, `use_backend` and `use-server`",
+            "",
+            markdown.table(("fetch", "gives", "meaning"), fetches),
+            markdown.table(("converter", "gives", "meaning"), converters),
+        ]
+    )
 
 
 def _logs() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pasvport.doctor.reading_conduct import CONDUCT
 from pasvport.doctor.reading_persistence import PERSISTENCE
 from pasvport.doctor.reading_ports import PORTS
 from pasvport.doctor.rules import Rule
+from pasvport.markdown import code, table
 
 _HEAD = """\
 # Doctor
@@ -102,17 +102,12 @@ def render() -> str:
     """The whole page."""
     parts = [_HEAD, "## Findings\n"]
     for title, rules in _PARTS:
-        parts.append(f"### {title}\n\n| id | severity | meaning | why it breaks | fix |\n|---|---|---|---|---|")
-        parts.append("\n".join(_row(rule) for rule in rules) + "\n")
+        parts += [f"### {title}\n", table(("id", "severity", "meaning", "why it breaks", "fix"), map(_row, rules))]
     return "\n".join(parts)
 
 
-def _row(rule: Rule[Any]) -> str:
-    return _line((f"`{rule.id}`", rule.severity, rule.meaning, rule.why, rule.fix))
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def _row(rule: Rule[Any]) -> tuple[str, ...]:
+    return code(rule.id), rule.severity, rule.meaning, rule.why, rule.fix
 
 
 if __name__ == "__main__":

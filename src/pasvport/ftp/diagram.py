@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pasvport.ftp.events import Timer
 from pasvport.ftp.states import PATH, PATHS, PHASES, SESSION, Phase, Transition
 from pasvport.ftp.verbs import VERBS, Group, Verb
+from pasvport.markdown import table
 from pasvport.record import Stage
 
 _INTRODUCTION = """# The FTP dialogue
@@ -49,16 +49,14 @@ def render() -> str:
     parts = [
         _INTRODUCTION,
         _SESSION,
-        _table(
-            ("phase", "letter", "meaning"), ((phase, _letter(stage), doc) for phase, (stage, doc) in PHASES.items())
-        ),
+        table(("phase", "letter", "meaning"), ((phase, _letter(stage), doc) for phase, (stage, doc) in PHASES.items())),
         _session_diagram(),
-        _table(("phase", "event", "may lead to", "what happens"), map(_transition, SESSION)),
+        table(("phase", "event", "may lead to", "what happens"), map(_transition, SESSION)),
         _PATH,
-        _table(("state", "meaning"), PATHS.items()),
+        table(("state", "meaning"), PATHS.items()),
         _path_diagram(),
         "## Timers\n",
-        _table(("timer", "runs while"), _TIMERS.items()),
+        table(("timer", "runs while"), _TIMERS.items()),
         _COMMANDS,
         *(_verbs(group) for group in Group),
     ]
@@ -96,24 +94,13 @@ def _diagram(*lines: str) -> str:
 def _verbs(group: Group) -> str:
     rows = (row for row in VERBS.values() if row.group is group)
     head = ("command", "RFC", "argument", "allowed", "meaning", "what the balancer does")
-    return f"### {group.capitalize()}\n\n" + _table(head, map(_verb, rows))
+    return f"### {group.capitalize()}\n\n" + table(head, map(_verb, rows))
 
 
 def _verb(row: Verb) -> tuple[str, ...]:
     allowed = f"{row.allowed}, during transfers" if row.in_transfer else row.allowed
     meaning = f"{row.doc} ({row.direction})" if row.direction is not None else row.doc
     return f"`{row.name}`", row.rfc, row.arity, allowed, meaning, row.treatment.value
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    return "\n".join([*_lines(head, rows), ""])
-
-
-def _lines(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
 
 
 def main(arguments: list[str]) -> None:

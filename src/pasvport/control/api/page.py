@@ -12,6 +12,7 @@ from pasvport.control.api.table import COMMANDS
 from pasvport.exposition.fields import Field
 from pasvport.exposition.info_fields import INFO_FIELDS
 from pasvport.exposition.stat_fields import MODULE_FIELDS, STATIC_FIELDS
+from pasvport.markdown import code, table
 
 _INTRODUCTION = f"""# Runtime API
 
@@ -69,9 +70,8 @@ def render(commands: Iterable[Command] = COMMANDS) -> str:
     parts = [
         _INTRODUCTION,
         "## Commands\n",
-        "| command | level | what it does |\n|---|---|---|",
-        *(_row(command) for command in listed),
-        "\n### Details\n",
+        table(("command", "level", "what it does"), map(_row, listed)),
+        "### Details\n",
         *(f"**`{command.syntax}`**: {command.detail}\n" for command in listed if command.detail),
         _fields("Columns of `show stat`", STATIC_FIELDS),
         "After the separator `-`, in `mode ftp`:\n",
@@ -81,18 +81,14 @@ def render(commands: Iterable[Command] = COMMANDS) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _row(command: Command) -> str:
-    return f"| `{_cell(command.syntax)}` | {command.level} | {_cell(command.doc)} |"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _row(command: Command) -> tuple[str, ...]:
+    return code(command.syntax), command.level, command.doc
 
 
 def _fields(title: str, fields: Iterable[Field]) -> str:
-    heading = [f"\n## {title}\n"] if title else []
-    rows = [f"| {field.position} | `{field.name}` | {field.tags} | {field.kind} | {field.doc} |" for field in fields]
-    return "\n".join([*heading, "| number | field | tags | type | meaning |\n|---|---|---|---|---|", *rows, ""])
+    rows = ((str(field.position), code(field.name), field.tags, field.kind, field.doc) for field in fields)
+    heading = f"\n## {title}\n\n" if title else ""
+    return heading + table(("number", "field", "tags", "type", "meaning"), rows)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from pasvport.control.web import metric_tables as tables
 from pasvport.control.web.admin import ACTIONS, MEANINGS
 from pasvport.exposition.stat import Kind
+from pasvport.markdown import code, table
 
 _OLDER = "Older name: `enable` and `start` are `ready`, `disable` is `maint`, `stop` is `drain`"
 _LABELS = {
@@ -28,16 +29,9 @@ def render(page: str) -> str:
     return page
 
 
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def _actions() -> Iterator[str]:
-    yield from (_line(("action", "what it does")), "|---|---|")
-    for name, (_, title) in ACTIONS.items():
-        yield _line((f"`{name}`", title or _OLDER))
-    yield _line(("`shutdown`", "End its sessions"))
-    yield ""
+    titles = {name: title or _OLDER for name, (_, title) in ACTIONS.items()} | {"shutdown": "End its sessions"}
+    yield table(("action", "what it does"), ((code(name), title) for name, title in titles.items()))
     words = ", ".join(f"`{word}` ({meaning.rstrip('.')})" for word, meaning in MEANINGS.items())
     yield f"The answer is a redirection to `URI;st=WORD`: {words}."
 
@@ -51,20 +45,20 @@ def _metrics() -> Iterator[str]:
         if own is not None:
             yield from _section(f"{title} of `mode ftp`", _LABELS[kind], f"pasvport_ftp_{kind.name.lower()}_", own)
     yield from ("### States, pools, tables, workers", "")
-    yield from (_line(("metric", "type", "labels", "meaning")), "|---|---|---|---|")
-    for name, kind_, labels, doc in tables.OTHERS:
-        yield _line((f"`{name}`", kind_, labels and f"`{labels}`", doc))
+    rows = ((code(name), type_, code(labels), doc) for name, type_, labels, doc in tables.OTHERS)
+    yield table(("metric", "type", "labels", "meaning"), rows).rstrip("\n")
 
 
 def _section(title: str, labels: str, prefix: str, rows: Iterable[tables.Shown]) -> Iterator[str]:
     yield from (f"### {title}", "")
     if labels:
         yield from (f"Labels: {labels}.", "")
-    yield from (_line(("metric", "type", "meaning")), "|---|---|---|")
-    for shown in rows:
-        kind = "untyped" if shown.type == tables.UNTYPED else shown.type
-        yield _line((f"`{prefix}{shown.name}`", kind, tables.help_of(shown)))
-    yield ""
+    yield table(("metric", "type", "meaning"), (_metric(prefix, shown) for shown in rows))
+
+
+def _metric(prefix: str, shown: tables.Shown) -> tuple[str, ...]:
+    kind = "untyped" if shown.type == tables.UNTYPED else shown.type
+    return code(f"{prefix}{shown.name}"), kind, tables.help_of(shown)
 
 
 def main(arguments: list[str]) -> None:
