@@ -39,12 +39,16 @@ def _http_leftovers(judged: Judged) -> None:
             if leftover.side & proxy.side:
                 judged.warn(leftover.line, leftover.text.format(proxy=titled(proxy)))
         for server in proxy.servers:
-            if server.cookie and server.line is not None:
-                text = f"{titled(proxy)} : ignoring cookie for server '{server.name}' as HTTP mode is disabled."
-                judged.warn(server.line, text)
-            if server.redir and server.line is not None:
-                text = f"{titled(proxy)} : server cannot have cookie or redirect prefix in non-HTTP mode."
-                judged.alert(server.line, text)
+            _http_words(judged, proxy, server)
+
+
+def _http_words(judged: Judged, proxy: ProxyDraft, server: ServerDraft) -> None:
+    if server.cookie and server.line is not None:
+        text = f"{titled(proxy)} : ignoring cookie for server '{server.name}' as HTTP mode is disabled."
+        judged.warn(server.line, text)
+    if server.redir and server.line is not None:
+        text = f"{titled(proxy)} : server cannot have cookie or redirect prefix in non-HTTP mode."
+        judged.alert(server.line, text)
 
 
 def _default_backends(judged: Judged) -> None:
