@@ -1,8 +1,10 @@
-"""Tables of the generated pages, in Markdown."""
+"""The generated pages: tables in Markdown, and where a page goes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 def table(head: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
@@ -13,6 +15,14 @@ def table(head: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
 def code(text: str) -> str:
     """A cell in the type of code; an empty one stays empty."""
     return f"`{text}`" if text else ""
+
+
+def publish(page: str, arguments: Sequence[str]) -> None:
+    """Write the page to the file that the first argument names, or to standard output."""
+    if arguments:
+        Path(arguments[0]).write_text(page, encoding="utf-8")
+    else:
+        sys.stdout.write(page)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TypeVar
 
 from pasvport import markdown
@@ -22,7 +21,7 @@ from pasvport.config.keywords_source import SOURCE
 from pasvport.config.keywords_stats import STATS
 from pasvport.config.keywords_stats_socket import SOCKET
 from pasvport.config.keywords_stick import STORED, TABLE
-from pasvport.markdown import code
+from pasvport.markdown import code, publish
 
 D = TypeVar("D")
 
@@ -118,13 +117,5 @@ def _later_sections() -> str:
     return f"## Other sections\n\nNot supported yet (an error): {names}.\n"
 
 
-def main(arguments: list[str]) -> None:
-    """Write the page to the file named, or to standard output."""
-    if arguments:
-        Path(arguments[0]).write_text(render(), encoding="utf-8")
-    else:
-        sys.stdout.write(render())
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    publish(render(), sys.argv[1:])

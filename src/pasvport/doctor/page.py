@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from pasvport.doctor.diagnosis_data import DATA
@@ -14,7 +13,7 @@ from pasvport.doctor.reading_conduct import CONDUCT
 from pasvport.doctor.reading_persistence import PERSISTENCE
 from pasvport.doctor.reading_ports import PORTS
 from pasvport.doctor.rules import Rule
-from pasvport.markdown import code, table
+from pasvport.markdown import code, publish, table
 
 _HEAD = """\
 # Doctor
@@ -111,4 +110,4 @@ def _row(rule: Rule[Any]) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(render(), encoding="utf-8")
+    publish(render(), sys.argv[1:])

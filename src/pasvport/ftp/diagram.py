@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from pasvport.ftp.events import Timer
 from pasvport.ftp.states import PATH, PATHS, PHASES, SESSION, Phase, Transition
 from pasvport.ftp.verbs import VERBS, Group, Verb
-from pasvport.markdown import table
+from pasvport.markdown import publish, table
 from pasvport.record import Stage
 
 _INTRODUCTION = """# The FTP dialogue
@@ -103,13 +102,5 @@ def _verb(row: Verb) -> tuple[str, ...]:
     return f"`{row.name}`", row.rfc, row.arity, allowed, meaning, row.treatment.value
 
 
-def main(arguments: list[str]) -> None:
-    """Write the page to the file named, or to standard output."""
-    if arguments:
-        Path(arguments[0]).write_text(render(), encoding="utf-8")
-    else:
-        sys.stdout.write(render())
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    publish(render(), sys.argv[1:])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 from enum import IntEnum
-from pathlib import Path
 from typing import NamedTuple
+
+from pasvport.markdown import publish
 
 MOST_DATA = 4 << 20
 """Bytes of a transfer after which it counts as good and is ended with ABOR."""
@@ -165,4 +166,4 @@ def rendered_page() -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(rendered_page(), encoding="utf-8")
+    publish(rendered_page(), sys.argv[1:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from pasvport.control.api.commands import Command
 from pasvport.control.api.lines import MOST_BYTES
@@ -12,7 +11,7 @@ from pasvport.control.api.table import COMMANDS
 from pasvport.exposition.fields import Field
 from pasvport.exposition.info_fields import INFO_FIELDS
 from pasvport.exposition.stat_fields import MODULE_FIELDS, STATIC_FIELDS
-from pasvport.markdown import code, table
+from pasvport.markdown import code, publish, table
 
 _INTRODUCTION = f"""# Runtime API
 
@@ -92,7 +91,4 @@ def _fields(title: str, fields: Iterable[Field]) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(render(), encoding="utf-8")
-    else:
-        print(render(), end="")
+    publish(render(), sys.argv[1:])
