@@ -232,6 +232,7 @@ def test_users_do_not_see_addresses(pair):
         with Connection(side.user) as connection:
             connection.send("show stat\n")
             answer = connection.rest()
+        assert "be,s1," in answer
         assert "127.0.0.1" not in answer
         assert "roundrobin" not in answer
 

@@ -159,11 +159,14 @@ def test_answers_and_servers_are_haproxys(tmp_path, echo):
 def test_options_are_refused_where_haproxy_refuses_them(tmp_path, echo):
     """Every word of a server line: what HAProxy does not accept here, is not; what it does, is, if we have it."""
     with Pair(tmp_path, CONFIGURATION, ("front", "alone"), echo=echo.port) as pair:
+        known = set()
         for row in SERVER:
             # The last word is none, so that nothing is ever added: only what is said about the first counts.
             answers = [side.ask(f"add server first/z 127.0.0.1:1 {row.name} x zzz") for side in pair]
             refused = ["is not accepted for dynamic server" in answer for answer in answers]
             assert refused[0] == refused[1], row.name
+            known.add(refused[0])
+        assert known == {True, False}
 
 
 def test_an_added_server_is_served_once_it_is_enabled(tmp_path):

@@ -111,6 +111,7 @@ def test_what_a_second_server_may_do(text: str, second: dict[str, object], wante
 def test_the_fix_speaks_the_language_of_the_server() -> None:
     case = case_of(PUBLIC_PAGE)
     findings = diagnose(replace(case, visits=healthy_visits(case, "10.9.9.9")))
+    assert [each.id for each in findings] == ["pasv-private"] * 2
     assert all("pasv_address=8.8.8.8" in each.fix and "Masquerade" not in each.fix for each in findings)
 
 

@@ -115,6 +115,7 @@ def test_a_farm_from_the_command_line(write, capsys: pytest.CaptureFixture[str],
         assert "not-the-password" not in said.out + said.err
     servers = json.loads(machine.out)["servers"]
     assert [server["logged_in"] for server in servers] == [True, True]
+    assert all(server["passive_ports"] for server in servers)
     assert all(50000 <= port <= 50049 for server in servers for port in server["passive_ports"])
     assert [server["passive_addresses"] for server in servers] == [[farm.balancer]] * 2
     assert "not seen: without --user" in unseen.out

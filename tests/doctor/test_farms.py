@@ -203,6 +203,7 @@ def test_healthy_farms(security: Security) -> None:
             user = next(server.user for server in farm.servers if server.kind == kind)
             report = examine_farm(farm, farm_text(farm, kind), user=user)
             assert {finding.id for finding in report.findings} == ALWAYS, kind
+            assert len(report.visits) == 2
             assert all(visit.listing and visit.listing.names == {"pub"} for visit in report.visits)
             wants_reuse = security is Security.REUSE or (kind, security) == ("proftpd", Security.IMPLICIT)
             assert {bool(visit.reuse and visit.reuse.required) for visit in report.visits} == {wants_reuse}

@@ -128,6 +128,7 @@ def test_states_are_told_alike(served, reference) -> None:
                 tuple(sorted(labels.items())): value for labels, value in found[name] if labels["proxy"] == "servers"
             }
 
+        assert told(theirs), name
         assert told(ours) == told(theirs), name
 
 
@@ -138,6 +139,7 @@ def test_scopes(served, reference, query) -> None:
 
     ours, theirs = ask(served.open, f"/metrics?{query}"), ask(reference.open, f"/metrics?{query}")
     assert ours.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert groups(theirs.text)
     assert groups(ours.text) == groups(theirs.text)
 
 
