@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import time
 from collections.abc import Iterator
 
@@ -77,12 +78,24 @@ def patience(front: Front) -> float:
 # --- beside HAProxy -----------------------------------------------------------------------------------------------
 
 
+def begun(client: RawClient, order: str) -> socket.socket:
+    """The data connection of a transfer that the server has announced."""
+    data = client.passive()
+    client.ask(order, 125, 150)
+    return data
+
+
 def test_the_control_connection_during_a_long_transfer(front: Front, farm: Farm) -> None:
-    """Longer than `timeout client` and `timeout server`: nobody says anything on the control connection meanwhile."""
-    with logged_in(front, "long", SOURCES[0]) as down, logged_in(front, "long", SOURCES[1]) as up:
-        source, sink = down.passive(), up.passive()
-        down.ask("RETR pub/big", 125, 150)
-        up.ask("STOR pub/up", 125, 150)
+    """Longer than `timeout client` and `timeout server`: nobody says anything on the control connection meanwhile.
+
+    The download has begun before the other client logs in, which may take longer than `timeout client`, too.
+    """
+    with (
+        logged_in(front, "long", SOURCES[0]) as down,
+        begun(down, "RETR pub/big") as source,
+        logged_in(front, "long", SOURCES[1]) as up,
+        begun(up, "STOR pub/up") as sink,
+    ):
         got = bytearray()
         with lost_by_haproxy(front):
             for _ in range(10):
