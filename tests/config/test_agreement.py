@@ -18,7 +18,7 @@ def case(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def theirs(pytestconfig: pytest.Config) -> dict[str, Verdict]:
-    """HAProxy's verdicts by file name. Judging hundreds of files takes seconds, so pytest's cache keeps what cannot change."""
+    """HAProxy's verdicts by file name. Judging them all takes seconds, so pytest's cache keeps what cannot change."""
     known: dict[str, list[object]] = pytestconfig.cache.get("pasvport/haproxy", {})
     prints = {path: fingerprint(path) for path in corpus()}
     fresh = haproxy_verdicts(path for path in corpus() if prints[path] not in known)
