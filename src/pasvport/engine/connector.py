@@ -9,7 +9,8 @@ from typing import Final
 
 from pasvport import sockets
 from pasvport.engine.backends import LiveBackend, LiveServer
-from pasvport.engine.dialer import OURS, OUT_OF_DESCRIPTORS, dial, met_a_server
+from pasvport.engine.connected import met_a_server
+from pasvport.engine.dialer import OURS, OUT_OF_DESCRIPTORS, dial
 from pasvport.engine.loop import READABLE
 from pasvport.engine.pump import CERTAIN
 from pasvport.engine.relay import SERVER

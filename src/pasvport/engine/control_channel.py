@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pasvport.engine.backends import LiveBackend
-from pasvport.engine.dialer import literal_address, local_address
+from pasvport.engine.connected import local_address, shut_writing
+from pasvport.engine.dialer import literal_address
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.loop import EDGE, INWARD
 from pasvport.engine.pump import CLOGGED
-from pasvport.engine.relay import shut_writing
 from pasvport.engine.seeker import ASSIGNING, CONNECTING, ESTABLISHED, OVER, QUEUED, RETRYING
 from pasvport.engine.session import Session
 from pasvport.engine.timers import NEVER

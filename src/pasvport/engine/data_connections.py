@@ -8,21 +8,15 @@ complete. A download is over when the client's kernel has every byte, because 22
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import select
-import socket
-import struct
-import termios
 from typing import Final, Protocol
 
-from pasvport import sockets
+from pasvport.engine.connected import ORDERLY, connect_error, peer_gone, reset_on_close, shut_writing, unacknowledged
 from pasvport.engine.data_ports import Lease
 from pasvport.engine.loop import READABLE
 from pasvport.engine.plant import Plant
 from pasvport.engine.pump import CERTAIN, CLOGGED, ENDED, GREEDY, IDLE, MAYBE, SOURCE_BROKEN, Pump
-from pasvport.engine.relay import reset_on_close, shut_writing
 from pasvport.engine.timers import NEVER
 from pasvport.errors import Side
 from pasvport.ftp.events import (
@@ -43,8 +37,6 @@ _LOOK_AGAIN, _LOOK_SELDOM, _LOOK_SLOWER = 0.005, 0.25, 0.1
 """Seconds between looks at what the client's kernel has not acknowledged yet: first, most, per second waited."""
 _FIN = 1
 """Our own FIN counts as one byte that is not acknowledged."""
-_SIP = 16 * 1024
-_MOST_SIPS = 16
 
 
 class Owner(Protocol):
@@ -68,6 +60,7 @@ class DataConnections:
         "direction",
         "ended",
         "finished_at",
+        "has_come",
         "is_over",
         "lease",
         "moved_at",
@@ -104,6 +97,8 @@ class DataConnections:
         """Bytes that the receiver's kernel had not acknowledged when it was asked last."""
         self.ended = 0
         """What is known of the source's end: MAYBE or CERTAIN of `pump`."""
+        self.has_come = False
+        """Bytes of the server, or its end, were reported before the transfer started; no edge tells of them again."""
         self.settling = False
         """Every byte was given to the client's kernel; its acknowledgement is awaited."""
         self.is_over = self.turn_pending = False
@@ -159,18 +154,21 @@ class DataConnections:
             self._note_end(descriptor, events)
             if self.pump is not None:
                 self._move_because(self.pump, descriptor, events)
+            else:
+                self._note_arrival(descriptor, events)
 
     def _server_answered(self, events: int) -> None:
-        if events & _GONE and (code := _connect_error(self.server)):
+        if events & _GONE and (code := connect_error(self.server)):
             self._close_server()
             self.owner.tell(ServerDataFailed(self.path, os.strerror(code)))
         elif events & (_ROOM | READABLE):
             self.server_came = self.plant.loop.now
             self._note_end(self.server, events)
+            self._note_arrival(self.server, events)
             self.owner.tell(ServerDataConnected(self.path))
 
     def _client_answered(self, events: int) -> None:
-        if events & _GONE and (code := _connect_error(self.client)):
+        if events & _GONE and (code := connect_error(self.client)):
             self._close_client()
             self.owner.tell(ClientDataFailed(self.path, os.strerror(code)))
         elif events & (_ROOM | READABLE):
@@ -180,6 +178,10 @@ class DataConnections:
     def _note_end(self, descriptor: int, events: int) -> None:
         if events & _HUNG_UP and descriptor == self._source_so_far():
             self.ended = MAYBE if events & _GONE else CERTAIN
+
+    def _note_arrival(self, descriptor: int, events: int) -> None:
+        if events & READABLE and descriptor == self.server:
+            self.has_come = True
 
     def _source_so_far(self) -> int:
         """Before the start both sides may turn out to be the source; what is noted of the other does no harm."""
@@ -222,7 +224,9 @@ class DataConnections:
         if not down:
             self.ended = MAYBE
         self.started_at = self.moved_at = self.plant.loop.now
-        self._run(self.pump)
+        # What is not reported yet will be, and then its end with it: last bytes and end leave in one segment.
+        if self.has_come or not down:
+            self._run(self.pump)
 
     @property
     def size(self) -> int:
@@ -276,7 +280,7 @@ class DataConnections:
         elif state is ENDED:
             self._sent_all(pump)
         elif state is CLOGGED:
-            self.rest = _unacknowledged(pump.sink)
+            self.rest = unacknowledged(pump.sink)
         elif state not in (IDLE, CLOGGED):
             self._broken(pump, source=state is SOURCE_BROKEN)
 
@@ -294,17 +298,17 @@ class DataConnections:
         # ProFTPD says 226 only after its own connection is closed at our end too.
         self._close_server()
         self.settling, self.sent_at = True, self.plant.loop.now
-        self.rest = _unacknowledged(pump.sink)
+        self.rest = unacknowledged(pump.sink)
         self._look_at_the_rest()
 
     def _look_at_the_rest(self) -> None:
         """Whether the client's kernel has every byte; a client that closes says so, too."""
         pump = self.pump
         assert pump is not None
-        gone = _peer_gone(self.client)
-        if gone and gone != _ORDERLY:
+        gone = peer_gone(self.client)
+        if gone and gone != ORDERLY:
             self._broken(pump, source=False)
-        elif gone == _ORDERLY or _unacknowledged(self.client) <= _FIN:
+        elif gone == ORDERLY or unacknowledged(self.client) <= _FIN:
             self._finish(DataEnding.COMPLETE)
         else:
             now = self.plant.loop.now
@@ -314,7 +318,7 @@ class DataConnections:
         """A slow receiver empties much of the kernel's buffer before anything wakes us: bytes move all the same."""
         pump = self.pump
         if pump is not None and not self.is_over and (self.settling or pump.state is CLOGGED):
-            rest = _unacknowledged(pump.sink)
+            rest = unacknowledged(pump.sink)
             if rest < self.rest:
                 self.rest, self.moved_at = rest, self.plant.loop.now
 
@@ -362,39 +366,3 @@ class DataConnections:
             self.plant.loop.close(self.client)
             self.client = -1
             self.dialling_client = False
-
-
-_ORDERLY = -1
-
-
-def _peer_gone(descriptor: int) -> int:
-    """0 while the peer is there, `_ORDERLY` after its FIN, else the error that ended it.
-
-    What a client says on a connection that brings it a file is thrown away: closing over it would send a reset, which
-    may cost the client the last bytes.
-    """
-    try:
-        for _ in range(_MOST_SIPS):
-            if not os.read(descriptor, _SIP):
-                return _ORDERLY
-    except BlockingIOError:
-        pass
-    except OSError as error:
-        return error.errno or errno.EIO
-    return 0
-
-
-def _unacknowledged(descriptor: int) -> int:
-    """Bytes (and FIN) that the peer's kernel has not acknowledged (tcp(7), SIOCOUTQ)."""
-    try:
-        return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
-    except OSError:
-        return 0
-
-
-def _connect_error(descriptor: int) -> int:
-    borrowed = sockets.borrow(descriptor)
-    try:
-        return borrowed.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    finally:
-        borrowed.detach()

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from pasvport import sockets
 from pasvport.address import unmapped
 from pasvport.engine.backends import ANY_ADDRESS, LiveBackend, LiveServer
+from pasvport.engine.connected import local_address
 from pasvport.engine.plant import Plant
 from pasvport.model import PortMap, Source, SourceUse
 
@@ -151,26 +152,3 @@ def server_port(session: Caller, server: LiveServer) -> int:
     """The port that this session's connection to `server` goes to; offsets wrap like HAProxy's 16-bit ports."""
     port = server.model.port
     return port.value if port.kind is PortMap.FIXED else port.towards(session.destination_port) & 0xFFFF
-
-
-def met_a_server(descriptor: int) -> bool:
-    """Whether a connection that reports an error has brought bytes: then it was connected, and was reset later."""
-    borrowed = sockets.borrow(descriptor)
-    try:
-        return bool(borrowed.recv(1, socket.MSG_PEEK))
-    except OSError:
-        return False
-    finally:
-        borrowed.detach()
-
-
-def local_address(descriptor: int) -> tuple[str, int]:
-    """Address and port at this end of a connection ("", 0 for a UNIX socket)."""
-    borrowed = socket.socket(fileno=descriptor)
-    try:
-        name = borrowed.getsockname()
-    except OSError:
-        return "", 0
-    finally:
-        borrowed.detach()
-    return (unmapped(name[0]), name[1]) if isinstance(name, tuple) else ("", 0)

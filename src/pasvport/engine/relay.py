@@ -7,12 +7,12 @@ that was cut short must never look complete to the peer that is still there.
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 from typing import Final, NamedTuple
 
 from pasvport import sockets
+from pasvport.engine.connected import reset_on_close, shut_writing
 from pasvport.engine.loop import EDGE, READABLE
 from pasvport.engine.plant import Plant
 from pasvport.engine.pump import CLOGGED, ENDED, GREEDY, IDLE, MAYBE, SOURCE_BROKEN, Flow, Pump
@@ -320,22 +320,3 @@ class Relay:
             if reset_server:
                 reset_on_close(server)
             plant.loop.close(server)
-
-
-def shut_writing(descriptor: int) -> None:
-    """Pass an end of stream on. A peer that is gone already needs none."""
-    borrowed = _borrow(descriptor)
-    try:
-        borrowed.shutdown(_SHUT_WR)
-    except OSError:
-        pass
-    finally:
-        borrowed.detach()
-
-
-def reset_on_close(descriptor: int) -> None:
-    """Make the coming close() of a TCP connection send RST (no effect on UNIX sockets)."""
-    borrowed = _borrow(descriptor)
-    with contextlib.suppress(OSError):
-        sockets.reset_on_close(borrowed)
-    borrowed.detach()

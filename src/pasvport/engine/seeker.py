@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from pasvport.engine.backends import LiveBackend, LiveServer
-from pasvport.engine.dialer import local_address
+from pasvport.engine.connected import local_address
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.loop import INWARD
 from pasvport.engine.relay import Relay

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pasvport.engine.backends import ANY_ADDRESS
+from pasvport.engine.connected import local_address
 from pasvport.engine.connector import Connector
 from pasvport.engine.counters import BackendCells, FrontendCells, ListenerCells
-from pasvport.engine.dialer import local_address, server_port
+from pasvport.engine.dialer import server_port
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.seeker import ESTABLISHED, OVER
 from pasvport.record import NO_SERVER, TIME_SAMPLES, Culprit, SessionRecord, Stage

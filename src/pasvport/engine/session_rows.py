@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from pasvport.engine.dialer import local_address, server_port
+from pasvport.engine.connected import local_address
+from pasvport.engine.dialer import server_port
 from pasvport.engine.plant import descriptors_in_use
 from pasvport.engine.pump import CLOGGED, Pump
 from pasvport.engine.seeker import ESTABLISHED, OVER

@@ -12,7 +12,8 @@ import os
 
 from pasvport.address import unmapped
 from pasvport.engine.backends import LiveServer
-from pasvport.engine.dialer import dial_data, literal_address, local_address
+from pasvport.engine.connected import local_address
+from pasvport.engine.dialer import dial_data, literal_address
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.listeners import LiveListener
 from pasvport.engine.loop import INWARD
