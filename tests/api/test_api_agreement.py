@@ -512,6 +512,9 @@ def test_frontends_close_and_open_alike(subdued):
 def test_counters_are_cleared_alike(tmp_path, echo):
     cleared = ["stot", "bin", "bout", "smax", "lbtot", "connect", "conn_tot", "chkdown", "econ", "cli_abrt", "qmax"]
 
+    def info(side):
+        return [row for row in side.ask("show info").splitlines() if ": " in row]
+
     def counters(side):
         return {key: {name: row[name] for name in cleared} for key, row in side.rows().items()}
 
@@ -524,6 +527,8 @@ def test_counters_are_cleared_alike(tmp_path, echo):
                 assert side.ask(line) == "\n"
             first, second = map(counters, both)
             assert first == second, line
+        # Both keep the totals of the process; HAProxy's count its stats connections too.
+        assert all(int(dict(row.split(": ", 1) for row in info(side))["CumConns"]) >= 3 for side in both)
         for side in both:
             assert exchange(side.ports["listen"]) == b"hello\n"
         first, second = map(counters, both)

@@ -112,6 +112,12 @@ def test_clearing_everything_counts_from_there_without_touching_workers(stage):
     assert stage.figures.server(1, 0, "stot") == 2
 
 
+def test_clearing_everything_keeps_the_totals_of_the_process(stage):
+    stage.set(stage.tally.layout.process, "connections", 3)
+    stage.tally.clear(everything=True)
+    assert stage.tally.values(stage.tally.layout.process)["connections"] == 3
+
+
 def test_counters_go_on_from_an_earlier_generation(stage):
     stage.tally.carry(stage.server, "stot", 100)
     stage.tally.carry(stage.server, "smax", 7)

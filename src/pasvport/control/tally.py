@@ -59,7 +59,7 @@ class Tally:
         return -(-self.total_at(block.slot(name)) // sessions) if sessions else 0
 
     def clear(self, *, everything: bool) -> None:
-        """Forget the maxima, or everything that was counted so far.
+        """Forget the maxima, or everything that was counted so far but for the process's totals, which HAProxy keeps.
 
         A worker may be counting at this very moment, so its counters are left alone and their sum is remembered as
         the new zero; maxima are overwritten, and a worker that knows better says so with its next session.
@@ -68,7 +68,7 @@ class Tally:
             for name in block.names:
                 if name.endswith("max") or (everything and name in _LARGEST):
                     self._overwrite(block.slot(name))
-                elif everything and _is_cumulative(name):
+                elif everything and block is not self.layout.process and _is_cumulative(name):
                     self._base[block.slot(name)] = self.total_at(block.slot(name))
 
     def carry(self, block: Block, name: str, value: int) -> None:
