@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pasvport.config.conditions import Build, ConditionError, evaluate, evaluate_argument, unquote_argument
 from pasvport.config.diagnostics import Diagnostics
 from pasvport.config.directives import MAX_NESTED_BLOCKS
-from pasvport.config.parser import Reading, entries, sections
+from pasvport.config.parser import Reading, entries
 from pasvport.errors import ConfigError
 from real_haproxy import HAPROXY, needs_haproxy
 
@@ -118,14 +118,12 @@ def test_unknown_directive_ends_the_file_only() -> None:
 def test_sections_and_what_stands_outside() -> None:
     diagnostics = Diagnostics()
     text = 'fronted x\nglobal\n a\n b\nfrontend f\n description "${.SECTION}"\n'
-    found = list(sections(entries("x", text, NAMES, Reading({}, diagnostics))))
-    assert [(section.kind, [line.keyword for line in section.lines]) for section in found] == [
-        ("global", ["a", "b"]),
-        ("frontend", ["description"]),
-    ]
-    assert found[1].lines[0].words[1].text == "f"
-    (said,) = diagnostics.found
-    assert (said.text, said.suggestion) == ("unknown keyword 'fronted' out of section.", "frontend")
+    found = list(entries("x", text, NAMES, Reading({}, diagnostics)))
+    said = [("global", True), ("a", False), ("b", False), ("frontend", True), ("description", False)]
+    assert [(entry.line.keyword, entry.opens) for entry in found] == said
+    assert found[-1].line.words[1].text == "f"
+    (complaint,) = diagnostics.found
+    assert (complaint.text, complaint.suggestion) == ("unknown keyword 'fronted' out of section.", "frontend")
 
 
 # --- conditions ---------------------------------------------------------------------------------------------------

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api_rig import states
 from pasvport.exposition import info, server_state, stat
 from pasvport.exposition.info import InfoStyle
 from pasvport.exposition.info_fields import INFO_FIELDS
@@ -128,18 +129,10 @@ LINES = st.builds(
 )
 
 
-@given(st.lists(LINES))
-def test_server_state_reads_back(rows):
-    assert server_state.parse(server_state.write(rows)) == rows
-
-
-@given(st.text())
-def test_junk_is_no_server(text):
-    assert all(isinstance(row, ServerLine) for row in server_state.parse("1\n" + text))
-
-
-@pytest.mark.parametrize(
-    "text", ["", "2\n" + server_state.write([LINE])[2:], "1\n3 be 1 s1\n", "1\nx be 1 s1" + " 0" * 21]
-)
-def test_what_is_not_version_1_or_incomplete_is_passed_over(text):
-    assert server_state.parse(text) == []
+@given(st.lists(LINES, unique_by=lambda line: (line.backend, line.server)))
+def test_server_state_says_every_value_of_every_server(rows):
+    found = states(server_state.write(rows))
+    assert [[*line.values()] for line in found.values()] == [
+        [str(each) or "-" for each in astuple(row)] for row in rows
+    ]
+    assert [*found] == [(row.backend, row.server) for row in rows]

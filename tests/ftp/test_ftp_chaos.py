@@ -186,7 +186,7 @@ class Chaos:
             assert timers, f"nothing would ever end {self.dialogue.phase}"
             for timer in timers:
                 self.happen(evts.TimedOut(timer))
-        raise AssertionError(f"still {self.dialogue.phase} {self.dialogue.path_state}")
+        raise AssertionError(f"still {self.dialogue.phase} {self.dialogue.path}")
 
     def check_what_the_client_heard(self) -> None:
         lines, reader = LineSplitter(10_000), ReplyReader(1 << 20)

@@ -110,7 +110,7 @@ def test_a_listing_goes_through_every_step() -> None:
     assert sent(actions) == SENT
     assert ConnectData(50000) in actions
     assert actions[-1] == Finish(CheckResult(Status.L7OK, "(ftp-check)", 226))
-    assert check.is_finished
+    assert check.receive(TimedOut()) == []
     assert check.features == (b"MLST", b"PASV", b"SIZE")
 
 
@@ -381,7 +381,7 @@ def test_whatever_happens_there_is_one_result(
     ends = [action for action in actions if isinstance(action, Finish)]
     assert len(ends) == 1
     assert actions[-1] == ends[0]
-    assert check.is_finished
+    assert check.receive(TimedOut()) == []
     result = ends[0].result
     assert result.outcome in (Outcome.PASSED, Outcome.FAILED)
     assert re.fullmatch(r"\(ftp-check\)|ftp-check: .+ at step \d+ \(.+\)(: .*)?", result.text, re.DOTALL)

@@ -4,13 +4,19 @@ import re
 import select
 import signal
 import socket
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from api_rig import states as listed
 from farm.ports import free_ports
 from farm.processes import Child
 from farm.waiting import until
-from pasvport.exposition.server_state import parse
+from pasvport.control import state_files
+from pasvport.exposition.server_state import COLUMNS
 from process_rig import Running, Upstream, connect, session
 from real_haproxy import HAPROXY, needs_haproxy
 
@@ -35,10 +41,12 @@ def ask(path, command):
 
 def states(path):
     """{server: (operation, admin, weight, check enabled, port)}"""
-    return {
-        line.server: (line.op_state, line.admin_state, line.user_weight, bool(line.check_state & 4), line.port)
-        for line in parse(ask(path, "show servers state"))
-    }
+    found = {}
+    for line in listed(ask(path, "show servers state")).values():
+        words = ("srv_op_state", "srv_admin_state", "srv_uweight", "srv_check_state", "srv_port")
+        operation, admin, weight, check, port = (int(line[word]) for word in words)
+        found[line["srv_name"]] = (operation, admin, weight, bool(check & 4), port)
+    return found
 
 
 def text(port, upstream, api, settings="", backend="", extra=""):
@@ -119,6 +127,25 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, upstream):
         with Running(tmp_path, configuration) as balancer:
             assert re.search(complaint, balancer.messages())
             assert states(api)["up"][:3] == (2, 0, 10)
+
+
+SERVER = "3 be 1 up - 2 0 1 1 5 1 0 0 0 0 0 0 - 0 - 0 0 - - 0"
+
+
+@given(st.lists(st.sampled_from([SERVER, SERVER.rpartition(" ")[0], "be up", "# x", ""]) | st.text(), max_size=5))
+def test_a_file_of_anything_gives_whole_lines_or_a_complaint(lines):
+    said = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "states")
+        path.write_text("\n".join(["1", *lines]), errors="replace")
+        found = state_files._read(path, "file", said.append)
+    assert not (found and said)
+    assert all(set(COLUMNS.split()[:20]) <= line.keys() for line in found.values())
+    if set(lines) <= {SERVER, "# x", ""}:
+        assert not said
+        assert set(found) == ({("be", "up")} if SERVER in lines else set())
+    if "be up" in lines:
+        assert said
 
 
 def test_states_and_counters_survive_a_reload(tmp_path, upstream):

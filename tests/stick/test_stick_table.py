@@ -205,7 +205,7 @@ def test_every_known_type_can_be_stored_and_shown():
     entry = table.enter(key(1), 0.0)
     table.session_started(entry, 0.0)
     table.session_ended(entry, 1, 2, 0.0)
-    shown = [word.partition("=")[0] for word in show.line(table, entry, 0.0).split()[4:]]
+    shown = [word.partition("=")[0] for word in show.text(table.model, show.row(table, entry, 0.0)).split()[4:]]
     assert shown[:4] == ["server_id", "gpt0", "gpc0", "gpc0_rate(1000)"]
     assert shown[-8:-2] == ["gpt0", "gpt1", "gpc0", "gpc1", "gpc0_rate(1000)", "gpc1_rate(1000)"]
     assert shown[-2:] == ["ftp_fail_cnt", "ftp_fail_rate(1000)"]

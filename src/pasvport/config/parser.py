@@ -12,13 +12,13 @@ Source: HAProxy configuration manual, section 2.1 (format): every file must begi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, MutableMapping
+from collections.abc import Collection, Iterator, MutableMapping
 from dataclasses import dataclass, field
 
 from pasvport.config.diagnostics import Diagnostic, Diagnostics, Form, Severity, nearest
 from pasvport.config.directives import Build, Directives
 from pasvport.config.lexer import Lexer
-from pasvport.config.syntax import Line, Section
+from pasvport.config.syntax import Line
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -85,18 +85,3 @@ def _out_of_section(line: Line, section_names: Collection[str], diagnostics: Dia
     diagnostics.record(
         Diagnostic(Severity.ALERT, text, Form.LEXER, line.origin, line.source, word.column, word.width, suggestion)
     )
-
-
-def sections(found: Iterable[Entry]) -> Iterator[Section]:
-    """Group entries; a section is yielded when the next one begins or the entries end."""
-    header: Line | None = None
-    lines: list[Line] = []
-    for entry in found:
-        if entry.opens:
-            if header is not None:
-                yield Section(header, tuple(lines))
-            header, lines = entry.line, []
-        else:
-            lines.append(entry.line)
-    if header is not None:
-        yield Section(header, tuple(lines))

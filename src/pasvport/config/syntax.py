@@ -30,15 +30,3 @@ class Line:
     @property
     def keyword(self) -> str:
         return self.words[0].text
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A section header line and the statements below it."""
-
-    header: Line
-    lines: tuple[Line, ...]
-
-    @property
-    def kind(self) -> str:
-        return self.header.keyword

@@ -1,5 +1,6 @@
-"""`show servers state` and server-state files: version 1 of HAProxy's format, written and read.
+"""`show servers state` and server-state files: version 1 of HAProxy's format, as it is written.
 
+`control.state_files` reads it.
 Source: HAProxy management guide, section 9.3 (`show servers state`); configuration manual, `server-state-file`.
 """
 
@@ -66,7 +67,6 @@ class ServerLine:
     agent_port: int = 0
 
 
-_NUMERIC = tuple(field.type == "int" for field in fields(ServerLine))
 _NAMES = tuple(field.name for field in fields(ServerLine))
 
 
@@ -75,27 +75,3 @@ def write(rows: Iterable[ServerLine]) -> str:
     lines = [VERSION, f"# {COLUMNS}"]
     lines.extend(" ".join(str(getattr(row, name)) or _NONE for name in _NAMES) for row in rows)
     return "".join(f"{line}\n" for line in lines)
-
-
-def parse(text: str) -> list[ServerLine]:
-    """The servers of a state file. Lines that are no server's are passed over, as HAProxy does; so is everything
-    of a version other than 1."""
-    lines = text.splitlines()
-    if not lines or lines[0].strip() != VERSION:
-        return []
-    found = (_parsed(line.split()) for line in lines[1:] if not line.startswith("#"))
-    return [row for row in found if row is not None]
-
-
-def _parsed(words: list[str]) -> ServerLine | None:
-    if len(words) != len(_NAMES):
-        return None
-    values: dict[str, int | str] = {}
-    for name, numeric, word in zip(_NAMES, _NUMERIC, words, strict=True):
-        if not numeric:
-            values[name] = "" if word == _NONE else word
-        elif NUMBER.fullmatch(word):
-            values[name] = int(word)
-        else:
-            return None
-    return ServerLine(**values)  # type: ignore[arg-type]

@@ -76,11 +76,6 @@ class Dialogue(Requests):
         return self._phase
 
     @property
-    def path_state(self) -> PathState:
-        """Of the present data path; GONE if there is none."""
-        return self._path.state if self._path is not None else PathState.GONE
-
-    @property
     def record(self) -> FtpSessionRecord:
         """What is known of the session so far."""
         return self._record

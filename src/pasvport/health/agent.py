@@ -118,10 +118,6 @@ class AgentDialogue:
         self.report: AgentReport | None = None
 
     @property
-    def is_finished(self) -> bool:
-        return self.report is not None
-
-    @property
     def room(self) -> int:
         """Bytes that may still be taken in."""
         return self._capacity - len(self._buffer)

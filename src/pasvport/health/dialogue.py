@@ -76,10 +76,6 @@ class ScriptDialogue:
         self._finished = False
 
     @property
-    def is_finished(self) -> bool:
-        return self._finished
-
-    @property
     def room(self) -> int:
         """Bytes that may still be taken in."""
         return self._capacity - len(self._buffer)

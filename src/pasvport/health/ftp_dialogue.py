@@ -84,10 +84,6 @@ class FtpDialogue:
         self.features: tuple[bytes, ...] | None = None
 
     @property
-    def is_finished(self) -> bool:
-        return self._finished
-
-    @property
     def room(self) -> int:
         """Nothing waits here but an unfinished line and reply, both bounded: there always is room."""
         return _ROOM

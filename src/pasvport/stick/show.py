@@ -38,23 +38,13 @@ def row(table: StickTable, entry: Entry, now: float) -> Row:
     return Row(entry.key, id(entry), entry.users, left, entry.server_id, entry.server_key, values)
 
 
-def header(table: StickTable) -> str:
-    """`# table: NAME, type: T, size:N, used:N`."""
-    return heading(table.model, len(table))
-
-
 def heading(table: model.StickTable, used: int) -> str:
-    """The same of a table that is known by its configuration and the number of its entries."""
+    """`# table: NAME, type: T, size:N, used:N`."""
     return f"# table: {table.name}, type: {table.key_type}, size:{table.size}, used:{used}"
 
 
-def line(table: StickTable, entry: Entry, now: float) -> str:
-    """`0xPTR: key=K use=N exp=MS TYPE=V ...`, types in the order of their ids; rates are per period."""
-    return text(table.model, row(table, entry, now))
-
-
 def text(table: model.StickTable, shown: Row) -> str:
-    """The line of an entry."""
+    """`0xPTR: key=K use=N exp=MS TYPE=V ...`, types in the order of their ids; rates are per period."""
     words = [f"{shown.pointer:#x}: key={key_text(table, shown.key)} use={shown.users} exp={shown.left}"]
     by_number: list[tuple[int, str]] = _servers(table, shown)
     for store, value in zip(ordered(table.stores), shown.values, strict=True):
