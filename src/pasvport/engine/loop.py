@@ -1,11 +1,11 @@
-"""The event loop of a worker: epoll, a list of handlers by descriptor, deadlines, and one more turn for the greedy.
+"""The event loop of a worker: epoll, a list of owners by descriptor, deadlines, and one more turn for the greedy.
 
 Some facts about epoll that this file rests on:
 
 - Edge-triggered registration (EPOLLET) needs one EPOLL_CTL_ADD per descriptor and no further call; in exchange a
-  handler must read until the kernel has nothing more, or remember that it stopped early.
+  owner must read until the kernel has nothing more, or remember that it stopped early.
 - Closing a descriptor removes it from the set only if no duplicate of it is open; we never duplicate.
-- One batch of events may hold an event for a descriptor that an earlier handler of the batch closed. Were its number
+- One batch of events may hold an event for a descriptor that an earlier owner of the batch closed. Were its number
   given to a new connection within the batch, that connection would get a stranger's EPOLLHUP. So descriptors are
   closed after the batch: their numbers cannot come back before every event of the batch was looked at.
 """
@@ -27,14 +27,14 @@ _BATCH: Final = 512
 _close: Final = os.close
 
 
-class Handler(Protocol):
-    """Owner of one or more descriptors."""
+class Owner(Protocol):
+    """Whose one or more descriptors are."""
 
     def ready(self, descriptor: int, events: int) -> None:
         """epoll reported `events` on one of its descriptors."""
 
     def failed(self, error: Exception) -> None:
-        """`ready` or a deferred turn raised: a bug; give up what this handler serves, and nothing else."""
+        """`ready` or a deferred turn raised: a bug; give up what this owner serves, and nothing else."""
 
 
 class Deferred(Protocol):
@@ -54,7 +54,7 @@ class Loop:
         self.clock = clock
         self.now = clock()
         self.timers = Timers()
-        self.handlers: list[Handler | None] = [None] * 64
+        self.owners: list[Owner | None] = [None] * 64
         self.turns = self.events = self.resumed = 0
         self.busy = self.longest = 0.0
         """Seconds of work: of all turns, of the longest."""
@@ -63,11 +63,11 @@ class Loop:
         self._closing: list[int] = []
         self._running = False
 
-    def add(self, descriptor: int, handler: Handler, events: int = EDGE) -> None:
+    def add(self, descriptor: int, owner: Owner, events: int = EDGE) -> None:
         """Watch a descriptor. Edge-triggered in both directions unless `events` says otherwise."""
-        if descriptor >= len(self.handlers):
-            self.handlers.extend([None] * (descriptor + 64 - len(self.handlers)))
-        self.handlers[descriptor] = handler
+        if descriptor >= len(self.owners):
+            self.owners.extend([None] * (descriptor + 64 - len(self.owners)))
+        self.owners[descriptor] = owner
         self._epoll.register(descriptor, events)
 
     def modify(self, descriptor: int, events: int) -> None:
@@ -76,12 +76,12 @@ class Loop:
 
     def remove(self, descriptor: int) -> None:
         """Stop watching a descriptor that stays open."""
-        self.handlers[descriptor] = None
+        self.owners[descriptor] = None
         self._epoll.unregister(descriptor)
 
     def close(self, descriptor: int) -> None:
-        """Close a watched descriptor at the end of this batch; its handler hears nothing more of it at once."""
-        self.handlers[descriptor] = None
+        """Close a watched descriptor at the end of this batch; its owner hears nothing more of it at once."""
+        self.owners[descriptor] = None
         self._closing.append(descriptor)
 
     def defer(self, task: Deferred) -> None:
@@ -105,15 +105,15 @@ class Loop:
         # and a turn with one event, which most are when there is little to do, costs one look at the clock.
         events = self._epoll.poll(0 if self._deferred else self._patience(longest), _BATCH)
         now = self.now = self.clock()
-        handlers = self.handlers
+        owners = self.owners
         for descriptor, mask in events:
-            handler = handlers[descriptor]
-            if handler is None:
+            owner = owners[descriptor]
+            if owner is None:
                 continue
             try:
-                handler.ready(descriptor, mask)
+                owner.ready(descriptor, mask)
             except Exception as error:
-                handler.failed(error)
+                owner.failed(error)
         if self._deferred:
             self._resume_deferred()
         self.timers.expire(now)

@@ -205,7 +205,7 @@ class Worker:
 
     def sessions(self) -> list[Session]:
         """Every live session, once."""
-        found = {id(owner): owner for owner in self.loop.handlers if isinstance(owner, Session)}
+        found = {id(owner): owner for owner in self.loop.owners if isinstance(owner, Session)}
         return list(found.values())
 
     def leave(self) -> None:

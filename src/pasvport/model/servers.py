@@ -75,7 +75,6 @@ class Server:
     shutdown_backup_sessions_when_up: bool = False
     non_stick: bool = False
     init_addr: tuple[str, ...] = ("last", "libc")
-    description: str = ""
     dynamic: bool = False
     """Added at run time: its checks wait for an order."""
     dormant: bool = False
