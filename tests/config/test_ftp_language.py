@@ -172,6 +172,7 @@ def test_advertise_takes_a_variable():
         (":5000 advertise", "'advertise' : missing IPv4 address"),
         (":5000 advertise 2001:db8::1", "'advertise' : '2001:db8::1' is not an IPv4 address that PASV could tell"),
         (":5000 advertise 0.0.0.0", "'advertise' : '0.0.0.0' is not an IPv4 address that PASV could tell"),
+        (":5000 advertise 203.0.113", "'advertise' : '203.0.113' is not an IPv4 address that PASV could tell"),
         (":5000 advertise 1.2.3.4:21", "'advertise' : port specification not permitted here in '1.2.3.4:21'"),
         (":5000 advertise 1.2.3.4 for", "'advertise' : missing network after 'for'"),
         (":5000 advertise 1.2.3.4 for 10.0.0.0/33", "'advertise' : '10.0.0.0/33' is not an IPv4 or IPv6 network"),

@@ -103,6 +103,11 @@ def test_reason_shows_code_only_where_there_is_one_and_quotes_safely() -> None:
     assert f'"{"y" * 127}"' in reason(CheckResult(Status.L7RSP, "y" * 200))
 
 
+def test_what_a_server_said_is_harmless_in_the_statistics():
+    found = CheckResult(Status.L7STS, 'a "\x1b[31m" \x9b\xe9' + "y" * 200)
+    assert found.shown_text == 'a "<1B>[31m" <9B><E9>' + "y" * 115
+
+
 @given(st.text(alphabet=st.characters(max_codepoint=255)))
 def test_escaped_text_is_always_one_printable_line(text: str) -> None:
     assert escaped(text).isprintable()

@@ -345,6 +345,19 @@ def test_a_target_that_comes_back_is_told_what_it_missed(tmp_path: Path) -> None
     asyncio.run(scenario())
 
 
+def test_the_target_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
+    warnings: list[str] = []
+
+    async def scenario() -> None:
+        config = configuration(unix_target(tmp_path / "nobody"))
+        async with journal(config, warn=warnings.append) as made:
+            made.say(1, "missed")
+            await eventually(lambda: warnings, "the warning")
+
+    asyncio.run(scenario())
+    assert warnings == [f"1 log line dropped ({tmp_path / 'nobody'}: No such file or directory)"]
+
+
 def test_what_workers_dropped_is_said_too() -> None:
     warnings: list[str] = []
     dropped = 5

@@ -126,6 +126,18 @@ def test_a_rotated_file_is_opened_anew(tmp_path: Path) -> None:
     assert [names(tmp_path / f"xferlog.{number}") for number in (1, 2)] == [["one"], ["two"]]
 
 
+def test_a_file_that_cannot_be_written_is_told_before_there_is_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "xferlog"
+
+    async def scenario() -> None:
+        async with desk(path) as made:
+            await eventually(made.complaints, "the complaint")
+            wanted = f"cannot write to {path}: No such file or directory; its lines wait, then are dropped"
+            assert made.complaints() == [wanted]
+
+    asyncio.run(scenario())
+
+
 def test_a_missing_folder_is_said_once_and_its_lines_wait(tmp_path: Path) -> None:
     path = tmp_path / "later" / "xferlog"
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pasvport.terminal import figures, screen
+from pasvport.terminal.connection import judged
 from pasvport.terminal.figures import Change, Look
 from pasvport.terminal.prompt import commands, completer
 
@@ -179,3 +180,12 @@ def test_completion_knows_what_help_lists():
     assert [complete("sh", n) for n in range(2)] == ["show ", None]
     assert [complete("show s", n) for n in range(3)] == ["show sess ", "show stat ", None]
     assert complete("nothing", 0) is None
+
+
+def test_an_answer_cannot_steer_the_terminal():
+    assert judged("a\tb\n\x1b]0;OWNED\x07 \x9bm caf\xe9 \u202e") == "a\tb\n<1B>]0;OWNED<07> <9B>m caf\xe9 <202E>"
+
+
+def test_a_reload_that_failed_is_an_error():
+    assert judged("Success=0\n--\nconfig : no\n").is_error
+    assert not judged("Success=1\n").is_error

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable
 
 from pasvport.address import Endpoint, Family, Network, PortRange, family_of
-from pasvport.config.addresses import bind_addresses, host_only
+from pasvport.config.addresses import bind_addresses, expand, host_only
 from pasvport.config.arguments import count, duration, integer
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import BindDraft, ProxyDraft, Said
@@ -172,7 +172,9 @@ def _told(cursor: Cursor, word: Word) -> str:
         endpoint = host_only(word.text, cursor.environment)
     except AddressError as error:
         raise LineError(f"'advertise' : {error}", word) from None
-    if endpoint.family not in (Family.IPV4, Family.NAME) or endpoint.host == "0.0.0.0":
+    # `203.0.113` is an address to inet_aton(3), and a slip of the pen to everybody else.
+    is_short = endpoint.family is Family.IPV4 and expand(word.text, cursor.environment).count(".") != 3
+    if endpoint.family not in (Family.IPV4, Family.NAME) or endpoint.host == "0.0.0.0" or is_short:
         raise untold
     return endpoint.host
 

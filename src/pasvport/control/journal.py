@@ -55,8 +55,10 @@ class Journal:
         self._framings: dict[tuple[LogTarget, str], Framing] = {}
         self._targets = _targets(config)
         self._numbers = {key: number for number, key in enumerate(stream_targets(config))}
-        files = (FileStream(path, self._pace, self._say_from_thread) for path in xferlog_files(config))
+        files = [FileStream(path, self._pace, self._say_from_thread) for path in xferlog_files(config)]
         self._streams: tuple[Stream, ...] = (*map(self._stream, self._numbers), *files)
+        for file in files:
+            file.look()
         self._channels: set[socket.socket] = set()
         self._said = dropped_elsewhere()
         self._untold = {target: 0 for target in config.settings.log_targets if not is_stream(target)}
@@ -184,25 +186,27 @@ class Journal:
             self._report()
 
     def _report(self) -> None:
-        lost = self.dropped + self._dropped_elsewhere() - self._said
-        if lost > 0:
-            self._warn(_losses(lost))
+        lost = max(0, self.dropped + self._dropped_elsewhere() - self._said)
+        reasons = [self._tell(target, self._untold[target] + lost) for target in self._untold]
+        if lost:
+            known = "; ".join(filter(None, reasons))
+            self._warn(_losses(lost) + (f" ({known})" if known else ""))
             self._said += lost
-        for target, untold in self._untold.items():
-            self._untold[target] = self._told(target, untold + max(0, lost))
 
-    def _told(self, target: LogTarget, lost: int) -> int:
-        """Say losses to a datagram target; how many remain to be said. (Streams say their own when they work again.)"""
+    def _tell(self, target: LogTarget, lost: int) -> str:
+        """Say losses to a datagram target; why it cannot be told. (Streams say their own when they work again.)"""
+        self._untold[target] = 0
         framing = self._framing(target, self._settings.log_tag)
         if not lost or target.level < WARNING:
-            return 0
+            return ""
         assert target.endpoint is not None
         try:
             # Not counted when it fails: a notice about drops must not become one.
             self._datagrams.towards(target.endpoint)(framing.frame(WARNING, _losses(lost).encode(), self._clock()))
-        except OSError:
-            return lost
-        return 0
+        except OSError as error:
+            self._untold[target] = lost
+            return f"{target.endpoint}: {error.strerror}"
+        return ""
 
 
 def _losses(lines: int) -> str:

@@ -1,8 +1,9 @@
 """A log file behind a backlog: appended to by a thread of its own, since a disk may take its time or be full.
 
-The file is opened when there is something to write, and anew when another one stands in its place (logrotate). What
-cannot be written waits in the backlog and is tried again; what does not fit there is lost and counted. A disk that
-fills in the middle of a line leaves no half line behind: its rest is what is written next.
+The file is tried at once, so that a wrong path is told at the start; it is opened when there is something to write,
+and anew when another one stands in its place (logrotate). What cannot be written waits in the backlog and is tried
+again; what does not fit there is lost and counted. A disk that fills in the middle of a line leaves no half line
+behind: its rest is what is written next.
 """
 
 from __future__ import annotations
@@ -38,6 +39,19 @@ class FileStream:
         if self.backlog.put(line) and self._thread is None:
             self._thread = threading.Thread(target=self._run, name=f"log {self._file.path}", daemon=True)
             self._thread.start()
+
+    def look(self) -> None:
+        """Say now, and not with the first line, when the file cannot be written."""
+        threading.Thread(target=self._look, name=f"look at {self._file.path}", daemon=True).start()
+
+    def _look(self) -> None:
+        path = Path(self._file.path)
+        try:
+            # Who reads a pipe would see its end, so only files are tried.
+            if path.is_file() or not path.exists():
+                os.close(os.open(path, _FLAGS, _MODE))
+        except OSError as error:
+            self._failed(error)
 
     async def close(self, deadline: float) -> None:
         """Write what waits until `deadline` (loop time). A thread that the disk holds is left behind."""

@@ -112,3 +112,11 @@ def paused(config: Config, verb: str) -> Iterator[tuple[Proxy, str]]:
 
 def _served(config: Config) -> Iterator[Proxy]:
     return (proxy for proxy in config.proxies if not proxy.disabled)
+
+
+def refused_reload(complaints: list[str]) -> Iterator[tuple[int, str]]:
+    """(syslog level, message) for the logs: each complaint, and what became of the reload; nothing without any."""
+    for complaint in complaints:
+        yield 1, complaint
+    if complaints:
+        yield 4, "Reloading failed, the configuration in force stays."

@@ -28,7 +28,7 @@ from pasvport.errors import ConfigError, PasvportError, ResourceError
 from pasvport.model import Config
 from pasvport.wire import SoftStop
 
-_ALERT, _WARNING, _NOTICE = 1, 4, 5
+_WARNING, _NOTICE = 4, 5
 _TOO_LATE = "The process is about to end: nothing is reloaded."
 _MOST_UNDRAINED = 8
 """Former generations whose sessions in mode ftp are left alone after amendments; those of older ones are drained."""
@@ -157,11 +157,12 @@ class Supervisor:
                 complaints = await self._try_to_reload()
             finally:
                 host.sd_notify("READY=1\nSTATUS=Ready.\n")
-            for complaint in complaints:
-                self.generation.journal.say(_ALERT, complaint)
             if complaints:
                 self._console.warn("Loading failure!")
-                self.generation.journal.say(_WARNING, "Reloading failed, the configuration in force stays.")
+            elif not self._orders.master_worker:  # else it was said with the new workers
+                self._console.notice("Loading success.")
+            for level, text in report.refused_reload(complaints):
+                self.generation.journal.say(level, text)
             return complaints
 
     @property
@@ -390,11 +391,10 @@ class Supervisor:
             await asyncio.gather(self.generation.stop_softly(), *self._retiring.values())
 
     async def _wait_for_grace(self, milliseconds: int) -> None:
-        journal = self.generation.journal
-        text = f"Scheduling a soft-stop in {milliseconds} ms."
-        self._console.notice(text)
-        journal.say(_WARNING, text)
+        self._note(_WARNING, f"Scheduling a soft-stop in {milliseconds} ms.")
         await asyncio.sleep(milliseconds / 1000)
-        text = "Grace period expired, proceeding with soft-stop now."
+        self._note(_NOTICE, "Grace period expired, proceeding with soft-stop now.")
+
+    def _note(self, level: int, text: str) -> None:
         self._console.notice(text)
-        journal.say(_NOTICE, text)
+        self.generation.journal.say(level, text)

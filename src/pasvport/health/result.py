@@ -112,13 +112,20 @@ class CheckResult:
 
     @property
     def shown_text(self) -> str:
-        """The detail as HAProxy keeps it: cut to 127 bytes."""
-        return self.text[:MAX_TEXT]
+        """The detail cut to 127 bytes, as HAProxy keeps it; what is not printable ASCII becomes `<XX>`.
+
+        HAProxy does that in messages only, and hands a server's escape sequences to whoever looks at the statistics.
+        """
+        return _printable(self.text[:MAX_TEXT])
+
+
+def _printable(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else f"<{ord(c):02X}>" for c in text)
 
 
 def escaped(text: str) -> str:
     """Detail inside quotes: what is not printable ASCII, and the quote itself, becomes `<XX>`."""
-    return "".join(c if " " <= c <= "~" and c != '"' else f"<{ord(c):02X}>" for c in text)
+    return _printable(text).replace('"', "<22>")
 
 
 def reason(result: CheckResult) -> str:

@@ -42,7 +42,8 @@ somebody asked for them. A session in `mode ftp` that ends before its login, or 
 handshake or PROXY header failed before there was a session, and pasvport has neither yet.
 
 A target that is slow or gone never slows a session: what cannot be sent at once, or exceeds a stream's backlog of
-1 MiB, is dropped, counted, and said (`N log lines dropped`) on stderr and to the target when it works again.
+1 MiB, is dropped, counted, and said (`N log lines dropped`, and why where that is known) on stderr and to the
+target when it works again.
 
 ## Log formats
 

@@ -17,6 +17,8 @@ _ERROR = 3
 """Syslog level up to which a remark is an error."""
 _MARK = re.compile(r"^\[([0-7])\]: ", re.MULTILINE)
 _PROMPT = b"\n> "
+_REFUSALS = ("Unknown command", "Success=0")
+"""How answers begin that carry no level but say that nothing was done; the second is that of `reload`."""
 _COMMANDS = re.compile(r"(?<!\\);+(?=\s*\S)")
 """Between the commands of a line: each answer has a prompt behind it."""
 
@@ -92,11 +94,18 @@ def _all(sock: socket.socket) -> str:
 
 
 def judged(text: str) -> Answer:
-    """An answer without its marks, knowing whether it is an error."""
-    answer = Answer(_MARK.sub("", text))
+    """An answer without its marks and fit for a terminal, knowing whether it is an error."""
+    answer = Answer(_harmless(_MARK.sub("", text)))
     levels = [int(mark) for mark in _MARK.findall(text)]
-    answer.is_error = any(level <= _ERROR for level in levels) or answer.startswith("Unknown command")
+    answer.is_error = any(level <= _ERROR for level in levels) or answer.startswith(_REFUSALS)
     return answer
+
+
+def _harmless(text: str) -> str:
+    """Control characters as `<XX>`: HAProxy shows raw what a server said, and a terminal would obey it."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else f"<{ord(each):02X}>" for each in text)
 
 
 class Conversation:
