@@ -82,7 +82,7 @@ def test_a_shared_key_comes_out_once_with_the_sums(tmp_path, upstream):
         with session(port, upstream, source_for(0)), session(port, upstream, source_for(1)):
             assert api.entries() == [(str(port), "2", "2")]
             assert "used:1" in api("show table")
-            assert api("show table be data.conn_cnt eq 2").count("key=") == 1
+            assert api("show table be data.conn_cnt eq 2").count(": key=") == 1
             assert api(f"show table be key {port}").count("conn_cnt=2") == 1
         until(lambda: api.entries() == [(str(port), "0", "2")], "the sessions to end")
         assert api("set table be key 5 data.conn_cnt 3") == "\n"

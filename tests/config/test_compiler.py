@@ -32,6 +32,7 @@ from pasvport.model import (
     StickAction,
     StickRule,
     StickTable,
+    StoredType,
     Timeouts,
 )
 
@@ -99,7 +100,14 @@ def test_the_page_gives_exactly_this_model():
         is_backend=True,
         servers=servers,
         balance=Balance(Algorithm.LEASTCONN),
-        stick_table=StickTable(_at(11), "ftp_servers", KeyType.IP, 102400, expire=3_600_000),
+        stick_table=StickTable(
+            _at(11),
+            "ftp_servers",
+            KeyType.IP,
+            102400,
+            expire=3_600_000,
+            stores=(StoredType("server_id"), StoredType("server_key")),
+        ),
         stick_rules=(
             StickRule(_at(12), StickAction.MATCH, source, "ftp_servers"),
             StickRule(_at(12), StickAction.STORE_REQUEST, source, "ftp_servers"),
@@ -217,6 +225,16 @@ def test_all_errors_of_all_files_are_told_at_once():
     blamed = [str(entry.origin) for entry in found.diagnostics.found if entry.severity.value == "ALERT"]
     assert blamed == ["one.cfg:2", "one.cfg:3", "two.cfg:2", "two.cfg:3", "one.cfg:4"]
     assert found.config is None
+
+
+def test_a_table_that_a_rule_stores_in_tells_servers():
+    def stores(table, rule):
+        text = f"backend t\n stick-table type ip size 10{table}\nbackend b\n server s 127.0.0.1:1\n stick {rule}\n"
+        return [store.name for store in compiled(text).proxies[0].stick_table.stores]
+
+    assert stores("", "on src table t") == ["server_id", "server_key"]
+    assert stores(" store conn_cnt,server_key", "store-request src table t") == ["conn_cnt", "server_key", "server_id"]
+    assert stores(" store conn_cnt", "match src table t") == ["conn_cnt"]
 
 
 def test_a_mistyped_header_is_recognised():

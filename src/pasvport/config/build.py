@@ -15,6 +15,7 @@ from pasvport.config.keywords_option import FTPLOG, TCPLOG_FORMAT
 from pasvport.config.keywords_stats import stats_of
 from pasvport.config.references import tracked_name
 from pasvport.config.references_ftp import is_pool
+from pasvport.config.references_stick import with_servers
 from pasvport.config.world import World
 from pasvport.model import (
     Agent,
@@ -43,6 +44,7 @@ FIRST_PROXY_ID = 2
 def build(judged: Judged, environment: dict[str, str]) -> Config:
     """The model of drafts that were judged and found free of errors."""
     settings, drafts, world = judged.settings, judged.proxies, judged.world
+    with_servers(judged)
     made = _settings(settings, environment, world)
     ids = _numbered([draft.id.value if draft.id is not None else None for draft in drafts], FIRST_PROXY_ID)
     proxies = tuple(

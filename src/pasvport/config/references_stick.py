@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pasvport.address import Family
 from pasvport.config.diagnostics import nearest
 from pasvport.config.draft import ProxyDraft, StickRuleDraft
@@ -9,7 +11,7 @@ from pasvport.config.expressions import fits
 from pasvport.config.judged import Judged, titled
 from pasvport.config.references_ftp import targets
 from pasvport.config.syntax import Line
-from pasvport.model import Bind, KeyType
+from pasvport.model import Bind, KeyType, StickAction, StoredType
 
 
 def stick_rules(judged: Judged) -> None:
@@ -34,6 +36,24 @@ def _stick_rule(judged: Judged, proxy: ProxyDraft, rule: StickRuleDraft, tables:
         judged.alert(rule.line, text, rule.table)
         return True
     return False
+
+
+def with_servers(judged: Judged) -> None:
+    """Add `server_id` and `server_key` to what tables store in which rules of started proxies store, as HAProxy does:
+    `show table` then tells where a client sticks."""
+    tables = {proxy.name: proxy for proxy in judged.proxies if proxy.stick_table is not None}
+    for proxy in judged.started:
+        for rule in proxy.stick_rules:
+            owner = tables.get(rule.table.text if rule.table is not None else proxy.name)
+            if rule.action is StickAction.STORE_REQUEST and owner is not None:
+                _store_servers(owner)
+
+
+def _store_servers(owner: ProxyDraft) -> None:
+    assert owner.stick_table is not None
+    stores = owner.stick_table.stores
+    missing = {"server_id", "server_key"} - {store.name for store in stores}
+    owner.stick_table = replace(owner.stick_table, stores=(*stores, *map(StoredType, sorted(missing))))
 
 
 def short_keys(judged: Judged) -> None:
