@@ -1,9 +1,13 @@
 """A reload: another generation takes over, and nobody who connects or is connected notices."""
 
+import re
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
+import pasvport
 from farm.ports import free_ports
 from farm.waiting import until
 from process_rig import Running, Upstream, configuration, is_cut, session, source_for, talk
@@ -43,6 +47,20 @@ def test_invalid_text_is_refused_and_the_old_generation_serves_on(tmp_path, upst
         balancer.wait_for(r"unknown keyword 'nonsense'")
         balancer.wait_for("Loading failure!")
         assert "'server' expects <name> and <addr>" in balancer.messages()
+        assert balancer.workers() == before
+        with session(port, upstream):
+            pass
+
+
+def test_another_release_installed_meanwhile_is_refused(tmp_path, upstream, port):
+    installed = tmp_path / "installed" / "pasvport"
+    shutil.copytree(Path(pasvport.__file__).parent, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    with Running(tmp_path, configuration(port, upstream.port), "-W", PYTHONPATH=str(installed.parent)) as balancer:
+        before = balancer.workers()
+        (installed / "__init__.py").write_text('__version__ = "99.1"\n__release_date__ = "2099/01/01"\n')
+        balancer.signal(signal.SIGHUP)
+        balancer.wait_for(rf"pasvport 99\.1 is installed but {re.escape(pasvport.__version__)} is running")
+        balancer.wait_for("Loading failure!")
         assert balancer.workers() == before
         with session(port, upstream):
             pass

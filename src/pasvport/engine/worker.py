@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
+from pasvport import __version__
 from pasvport.engine.backends import LiveBackend, LiveServer
 from pasvport.engine.counters import Counters
 from pasvport.engine.frontends import Doorway, LiveFrontend
@@ -352,10 +353,18 @@ def read_start(control: int) -> tuple[Start, Deframer]:
     raise WireError("the supervisor left before it said Start")
 
 
-def main(control: int) -> int:
-    """Run a worker on the wire `control`; returns the exit status."""
+def main(control: int, release: str = __version__) -> int:
+    """Run a worker on the wire `control`; returns the exit status.
+
+    `release` is the supervisor's. A worker of another release, installed meanwhile, does not serve: the two may not
+    understand each other.
+    """
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    if release != __version__:
+        text = f"pasvport {__version__} is installed but {release} is running: restart it, or take over from it with -x"
+        os.write(control, encode(BootFailed(text)))
+        return 3
     try:
         start, deframer = read_start(control)
     except (OSError, WireError) as error:
@@ -375,4 +384,4 @@ def main(control: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1]), *sys.argv[2:]))
