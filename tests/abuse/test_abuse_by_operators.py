@@ -67,6 +67,15 @@ class OnFullDisk(Pasvport):
         script = f'mount -t tmpfs -o size=4k none {place} && exec "$@" >/dev/full 2>&1'
         return ["unshare", "--mount", "sh", "-c", script, "sh", *super().command()]
 
+    def start(self) -> None:
+        """One that ends at once cannot say why: another, whose stderr can be read, is asked."""
+        try:
+            super().start()
+        except AssertionError as error:
+            again = subprocess.run(["timeout", "3", *super().command()], capture_output=True, text=True, check=False)
+            error.add_note(again.stderr)
+            raise
+
 
 def may_mount() -> bool:
     return not subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode

@@ -233,7 +233,7 @@ backend be
                 until(lambda n=number: balancer.log.read_text().count("Proxy fe stopped") == n, "a reload")
                 assert {source: home_of(port, source, one, other) for source in clients} == homes
                 shown = ask(api, "show table be")
-                assert len(re.findall(rf"conn_cnt={number + 1}\n", shown)) == len(clients), shown
+                assert len(re.findall(rf"conn_cnt={number + 1}\b", shown)) == len(clients), shown
                 listed = {key: int(left) for key, left in re.findall(r"key=(\S+) .*?exp=([0-9]+)", shown)}
                 assert set(listed) == set(clients)
                 assert all(500_000 < left <= 600_000 for left in listed.values())
