@@ -104,7 +104,7 @@ def spoken_to_nobody(stack: contextlib.ExitStack, folder: Path) -> str:
     return "\n".join(f"log {target} len 8192 local0" for target in targets)
 
 
-@pytest.mark.parametrize("xferlog", ["DISK/xferlog", "/dev/full"])
+@pytest.mark.parametrize("xferlog", ["DISK/xferlog", "/dev/full"], ids=["disk", "device"])
 def test_logs_that_go_nowhere(farm: Farm, disks: None, tmp_path: Path, xferlog: str) -> None:
     """Workers keep no line: what cannot be sent at once is lost. They grow by some 200 KiB, for their first sessions.
 
