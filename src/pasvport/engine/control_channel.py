@@ -186,6 +186,7 @@ class ControlChannel(Transfers):
             assert self.backend is not None
             self.backend.leave_queue(self, self.queue_owner)
             self.queue_owner = None
+        self.speak()
         self._hang_up_server()
         self.to_server.clear()
         self.server_held = False
@@ -231,6 +232,7 @@ class ControlChannel(Transfers):
 
     def _go_blind(self, action: GoBlind) -> None:
         """From here on bytes are relayed; what has not left yet goes first."""
+        self.speak()
         self.blind = True
         if self.data is not None:
             self.data.drop()
@@ -257,6 +259,7 @@ class ControlChannel(Transfers):
         culprit, stage = action.culprit, action.stage
         if self.stop_stage is not Stage.NONE:
             stage = self.stop_stage
+        self.speak()
         if not self.to_client:
             self.end(culprit, stage)
             return
@@ -267,7 +270,9 @@ class ControlChannel(Transfers):
         self.wake_by(self.plant.loop.now + _FAREWELL)
 
     def close_both(self, *, reset_client: bool, reset_server: bool) -> None:
-        """An orderly end for the client, even if it said more than was read."""
+        """An orderly end for the client, even if it said more than was read; what is said last is sent before."""
+        self.farewell = None
+        self.speak()
         if self.client_held and not self.blind and not reset_client:
             shut_writing(self.client)
             self._throw_away()

@@ -42,6 +42,7 @@ class Conversation(Deadlines):
         "client_silent",
         "heard",
         "server_held",
+        "speaks_later",
         "spoken",
         "to_client",
         "to_server",
@@ -57,6 +58,8 @@ class Conversation(Deadlines):
         """Bytes may be waiting that are not read for now."""
         self.client_silent = False
         """The client has said its last word."""
+        self.speaks_later = False
+        """The loop will let it speak before this turn ends."""
         self.heard = self.spoken = 0
         """Bytes read from the client and from the server."""
 
@@ -232,30 +235,47 @@ class Conversation(Deadlines):
     # --- writing --------------------------------------------------------------------------------------------------
 
     def say_to_client(self, data: bytes) -> None:
-        """Whole lines, now or when there is room."""
-        if not self.to_client:
-            count = self._write(self.client, data)
-            if count == len(data):
-                return
-            data = data[count:]
+        """Whole lines, at the end of this turn of the loop; what finds no room then, as soon as there is some."""
         self.to_client += data
-        self._watch_client_room()
+        self._speak_later()
+
+    def say_to_server(self, data: bytes, urgent: int) -> None:
+        """The same. `urgent` is the offset of the byte that is urgent data, or -1; such a line leaves at once."""
+        if self.server < 0:
+            return
+        if urgent >= 0:
+            self.speak()
+            if not self.to_server:
+                data = data[self._write_urgent(data, urgent) :]
+        self.to_server += data
+        self._speak_later()
+
+    def _speak_later(self) -> None:
+        if not self.speaks_later:
+            self.speaks_later = True
+            self.plant.loop.speak_later(self)
+
+    def speak(self) -> None:
+        """Send what waits for either peer."""
+        self.speaks_later = False
+        if self.phase is OVER or self.blind:
+            return
+        if self.to_server:
+            del self.to_server[: self._write(self.server, self.to_server)]
+        if self.to_client:
+            del self.to_client[: self._write(self.client, self.to_client)]
+            if self.to_client:
+                self._watch_client_room()
+            elif self.farewell is not None:
+                self.end(*self.farewell)
+                return
+        if (self.client_held or self.server_held) and not self._is_telling:
+            self._look_around()
 
     def _watch_client_room(self) -> None:
         if not self.watches_room:
             self.watches_room = True
             self.plant.loop.modify(self.client, EDGE)
-
-    def say_to_server(self, data: bytes, urgent: int) -> None:
-        """Whole lines, now or when there is room; `urgent` is the offset of the byte that is urgent data, or -1."""
-        if self.server < 0:
-            return
-        if not self.to_server:
-            count = self._write(self.server, data) if urgent < 0 else self._write_urgent(data, urgent)
-            if count == len(data):
-                return
-            data = data[count:]
-        self.to_server += data
 
     def _write(self, descriptor: int, data: bytes | bytearray) -> int:
         """How much the kernel took. A broken connection takes everything: reading will tell of it."""

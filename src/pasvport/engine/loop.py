@@ -47,6 +47,16 @@ class Deferred(Protocol):
         """`resume` raised."""
 
 
+class Speaker(Protocol):
+    """Something that keeps what it says until every event of a turn was looked at."""
+
+    def speak(self) -> None:
+        """Say it now."""
+
+    def failed(self, error: Exception) -> None:
+        """`speak` raised."""
+
+
 class Loop:
     """One per worker. `now` is the monotonic time at the start of the current batch, in seconds."""
 
@@ -60,6 +70,7 @@ class Loop:
         """Seconds of work: of all turns, of the longest."""
         self._epoll = select.epoll()
         self._deferred: deque[Deferred] = deque()
+        self._speakers: list[Speaker] = []
         self._closing: list[int] = []
         self._running = False
 
@@ -89,6 +100,14 @@ class Loop:
         heap of bytes at most, not for as many as there are transfers."""
         self._deferred.append(task)
 
+    def speak_later(self, speaker: Speaker) -> None:
+        """Let `speaker` speak once, before this turn ends.
+
+        What is sent to a peer on this machine wakes it: a burst at the end wakes it once, where a write for each event
+        would wake it and let it fall asleep again.
+        """
+        self._speakers.append(speaker)
+
     def stop(self) -> None:
         """Return from run() after the current turn."""
         self._running = False
@@ -117,6 +136,8 @@ class Loop:
         if self._deferred:
             self._resume_deferred()
         self.timers.expire(now)
+        if self._speakers:
+            self._let_speak()
         if self._closing:
             self._close_now()
         self.turns += 1
@@ -139,6 +160,15 @@ class Loop:
             task.resume()
         except Exception as error:
             task.failed(error)
+
+    def _let_speak(self) -> None:
+        # Whom one of them makes speak comes behind it.
+        for speaker in self._speakers:
+            try:
+                speaker.speak()
+            except Exception as error:
+                speaker.failed(error)
+        self._speakers.clear()
 
     def _close_now(self) -> None:
         closing, self._closing = self._closing, []
