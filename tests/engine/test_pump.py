@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import socket
 import struct
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pasvport.engine.pipes import Pipes
-from pasvport.engine.pump import Flow, Pump
+from pasvport.engine.pump import MAYBE, Flow, Pump
 
 WAYS = ["copy", "splice", "turns to splice"]
 SIZE = 4096
@@ -63,6 +64,22 @@ def drain(sock, count):
     while len(data) < count:
         data += sock.recv(count - len(data))
     return data
+
+
+def test_a_line_that_an_urgent_mark_cuts_arrives_whole():
+    far_source, source = tcp_pair()
+    # Each write is a message of its own here.
+    sink, far_sink = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with far_source, source, sink, far_sink:
+        source.setblocking(False)
+        source.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        far_source.send(b"ABOR\r\n", socket.MSG_OOB)
+        assert select.select([], [], [source], 10)[2]
+        pump = Pump(source.fileno(), sink.fileno())
+        assert pump.flow(MAYBE, SIZE, None) is Flow.IDLE
+        far_sink.settimeout(10)
+        assert far_sink.recv(100) == b"ABOR\r\n"
+        assert pump.taken == pump.total == 6
 
 
 def test_what_goes_in_comes_out(line):

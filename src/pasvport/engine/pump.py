@@ -112,7 +112,9 @@ class Pump:
                 return ENDED
             if end == CERTAIN and count < size:
                 return self._offer_last(data)
-            if (state := self._offer(data)) is not None:
+            is_cut = end == MAYBE and count < size
+            state = self._offer_with_rest(data, size - count) if is_cut else self._offer(data)
+            if state is not None:
                 return state
             if count < size and not end:
                 # A short read has emptied the socket; another would only be told so (epoll(7), question 9).
@@ -120,6 +122,21 @@ class Pump:
             if count == size and self._turns_to_bulk(pipes):
                 return self._splice()
         return GREEDY
+
+    def _offer_with_rest(self, data: bytes, room: int) -> Flow | None:
+        """Offer `data` together with what stands behind an urgent mark, at which a read stops short.
+
+        The mark of an urgent ABOR is its LF, and ProFTPD loses one that comes alone at the end of a transfer.
+        """
+        try:
+            rest = _read(self.source, room)
+        except BlockingIOError:
+            rest = b""
+        except OSError:
+            self._offer(data)
+            return SOURCE_BROKEN
+        self.taken += len(rest)
+        return self._offer(data + rest)
 
     def _pause(self) -> Flow:
         if self.full_reads > 0:
