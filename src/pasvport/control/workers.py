@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pasvport
-from pasvport import __version__
 from pasvport.errors import WireError
 from pasvport.wire import Deframer, Message, Ready, Start, encode
 
@@ -215,7 +214,7 @@ def _execute(module: str, descriptors: Sequence[int]) -> tuple[socket.socket, su
 def _popen(module: str, wire: int, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
     # -P: the current directory, which may be anybody's, is no place to import from.
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, str(wire), __version__],
+        [sys.executable, "-P", "-m", module, str(wire), pasvport.__version__],
         pass_fds=(wire, *descriptors),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
