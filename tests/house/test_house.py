@@ -50,8 +50,8 @@ NOT_IN_PURE = {
 }
 NOT_IN = {"engine": {"asyncio", "logging"}, "control": {"select", "selectors"}}
 
-LONGEST_MODULE = 400
-LONGEST_FUNCTION = 40
+LONGEST_MODULE = 800
+LONGEST_FUNCTION = 60
 MEDIAN_FUNCTION = 10
 DEEPEST_NESTING = 3
 
