@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 def main() -> int:
     """The command; its exit status."""
     words = sys.argv[1:]
+    if words[:1] == ["help"] and words[1:]:
+        # A flag has its line in the usage; what is no command is then found out as it would be without `help`.
+        words = ["--help"] if words[1].startswith("-") or words[1] == "help" else [words[1], "--help"]
     talk = _TALKS.get(words[0]) if words else None
     if talk is not None:
         return talk(words[1:])

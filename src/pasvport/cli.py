@@ -45,6 +45,11 @@ LARGEST_FILE = 32 << 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `pasvport`; returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["help"]:
+        return _show_usage()
+    if not words:
+        sys.stderr.write(usage(PROGRAM))
+        return 1
     if words[:1] == ["demo"]:
         from pasvport.demo.tour import main as demo
 
@@ -59,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = parse(words)
     except UsageError as error:
-        return _show_usage(str(error))
+        return _complain(str(error))
     except ConfigError as error:
         _console(CommandLine()).alert(str(error))
         return 1
@@ -80,7 +85,7 @@ def _obey(command: CommandLine) -> int:
         console.alert(str(error))
         return 1
     if not texts:
-        return _show_usage("no configuration file given")
+        return _complain(f"no configuration file given: {PROGRAM} -f FILE")
     return _check_or_serve(command, console, texts)
 
 
@@ -267,12 +272,16 @@ def _build() -> Build:
 # --- showing ------------------------------------------------------------------------------------------------------
 
 
-def _show_usage(why: str = "") -> int:
-    _show_version()
-    if why:
-        sys.stderr.write(f"{PROGRAM}: {why}\n")
-    sys.stderr.write(usage(PROGRAM))
+def _complain(why: str) -> int:
+    """Wrong usage: one line."""
+    sys.stderr.write(f"{PROGRAM}: {why} ({PROGRAM} --help shows the usage)\n")
     return 1
+
+
+def _show_usage() -> int:
+    _show_version()
+    print(usage(PROGRAM), end="", flush=True)
+    return 0
 
 
 def _show_version() -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pasvport.errors import ConfigError
+from pasvport.subcommand import meant
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class CommandLine:
 
 
 class UsageError(ConfigError):
-    """The command line makes no sense: the usage is shown."""
+    """The command line makes no sense."""
 
 
 # --- what flags do ------------------------------------------------------------------------------------------------
@@ -71,21 +72,15 @@ def _show(what: str) -> Action:
     return act
 
 
-def _argument(rest: list[str]) -> str:
-    if not rest:
-        raise UsageError("an argument is missing")
-    return rest.pop(0)
-
-
 def _text(name: str) -> Action:
     def act(command: CommandLine, rest: list[str]) -> None:
-        setattr(command, name, _argument(rest))
+        setattr(command, name, rest.pop(0))
 
     return act
 
 
 def _file(command: CommandLine, rest: list[str]) -> None:
-    command.files.append(_argument(rest))
+    command.files.append(rest.pop(0))
 
 
 def _rest_are_files(command: CommandLine, rest: list[str]) -> None:
@@ -95,7 +90,7 @@ def _rest_are_files(command: CommandLine, rest: list[str]) -> None:
 
 def _number(flag: str, name: str) -> Action:
     def act(command: CommandLine, rest: list[str]) -> None:
-        word = _argument(rest)
+        word = rest.pop(0)
         if not (word.isascii() and word.isdigit()):
             raise ConfigError(f"{flag} option: '{word}' is not a number")
         setattr(command, name, int(word))
@@ -119,7 +114,7 @@ def _processes(flag: str, name: str) -> Action:
 
 
 def _old_sockets(command: CommandLine, rest: list[str]) -> None:
-    path = _argument(rest)
+    path = rest.pop(0)
     command.old_sockets = "" if path == "/dev/null" else path
 
 
@@ -162,7 +157,7 @@ FLAGS: tuple[Flag, ...] = (
         "Evaluate the condition of an `.if` and exit: 0 true, 1 false, 2 malformed.",
         _text("condition"),
     ),
-    Flag("-v", "", "Show the version and exit.", _show("version")),
+    Flag("-v", "", "Show the version and exit; so does `--version`.", _show("version")),
     Flag("-vv", "", "Show the version, what the machine offers and the limits that follow, and exit.", _show("build")),
     Flag("-d", "", "Debug: stay in the foreground and show what the processes tell each other.", _on("debug")),
     Flag("-db", "", "Stay in the foreground, whatever the configuration says.", _on("foreground")),
@@ -206,7 +201,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("-dr", "", "A server whose name cannot be resolved is disabled, not an error.", _on("ignore_failures")),
     Flag("-dR", "", "Bind without SO_REUSEPORT, as `noreuseport`.", _on("noreuseport")),
     Flag("-dS", "", "Copy instead of splicing in the kernel, as `nosplice`.", _on("nosplice")),
-    Flag("-h", "", "Show the usage; status 1, as any flag that does not exist.", _show("usage")),
+    Flag("-h", "", "Show the usage and exit; so do `--help` and `pasvport help`.", _show("usage")),
     Flag(
         "-x",
         "<socket>",
@@ -232,7 +227,25 @@ FLAGS: tuple[Flag, ...] = (
     ),
 )
 
+_LONG = {"--help": "-h", "--version": "-v"}
 _BY_NAME = {flag.name: flag for flag in FLAGS}
+_BY_NAME |= {word: _BY_NAME[name] for word, name in _LONG.items()}
+
+SUBCOMMANDS = {
+    "ctl": "[-s <socket> | -f <cfgfile>] [command]",
+    "top": "[-s <socket> | -f <cfgfile>] [--once]",
+    "doctor": "-f <cfgfile> [--user <name> --password-env <name>] [--json]",
+    "demo": "[--keep]",
+    "help": "[ctl | top | doctor | demo]",
+}
+"""Words that may stand first instead of flags, and the form of what follows."""
+_ELSEWHERE = {
+    **dict.fromkeys(("check", "--check"), "-c -f FILE"),
+    **dict.fromkeys(("--config", "--file", "start"), "-f FILE"),
+    **dict.fromkeys(("stats", "status", "info"), "ctl show info"),
+    **{word: f"ctl {word}" for word in ("add", "del", "disable", "enable", "get", "reload", "set", "show", "shutdown")},
+}
+"""Where that is which other programs have under these words."""
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
@@ -243,9 +256,23 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         word = rest.pop(0)
         flag = _BY_NAME.get(word)
         if flag is None:
-            raise UsageError(f"'{word}' is no flag")
+            raise UsageError(_unknown(word, is_first=len(rest) == len(arguments) - 1))
+        if flag.arguments and not rest and flag.name not in _MAY_BE_BARE:
+            raise UsageError(f"{flag.name} needs an argument: {flag.name} {flag.arguments}")
         flag.act(command, rest)
     return command
+
+
+_MAY_BE_BARE = ("--", "-sf", "-st")
+
+
+def _unknown(word: str, *, is_first: bool) -> str:
+    """What is said of a word that is no flag and, where one may stand, no subcommand."""
+    kind, known = ("neither a flag nor a command", (*SUBCOMMANDS, *_BY_NAME)) if is_first else ("no flag", _BY_NAME)
+    if "/" in word or word.endswith(".cfg"):
+        return f"'{word}' is {kind}; did you mean '-f {word}'?"
+    found = meant(word, (*known, *_ELSEWHERE))
+    return f"'{word}' is {kind}" + (f"; did you mean '{_ELSEWHERE.get(found, found)}'?" if found else "")
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -277,14 +304,10 @@ def _read(name: str) -> str:
 # --- showing ------------------------------------------------------------------------------------------------------
 
 
-_TALKS = (("ctl", "[command]"), ("top", "[--once]"))
-
-
 def usage(program: str) -> str:
     """What `-h` shows."""
-    lines = [f"Usage : {program} [-f <cfgfile|cfgdir>]* [flags] [-- <cfgfile>*]", f"        {program} demo [--keep]"]
-    lines += [f"        {program} {command} {{-s <socket> | -f <cfgfile>}} {words}" for command, words in _TALKS]
-    lines += [f"        {program} doctor -f <cfgfile> [--user <name> --password-env <name>] [--json]"]
+    lines = [f"Usage : {program} [-f <cfgfile|cfgdir>]* [flags] [-- <cfgfile>*]"]
+    lines += [f"        {program} {word} {form}" for word, form in SUBCOMMANDS.items()]
     lines += [f"        {f'{flag.name} {flag.arguments}':24} {_first_sentence(flag.doc)}" for flag in FLAGS]
     return "\n".join(lines) + "\n"
 
@@ -301,6 +324,10 @@ Generated from the table in `src/pasvport/command_line.py` by `python -m pasvpor
 `pasvport` takes HAProxy's flags, each a word of its own.
 `pasvport demo` is a demonstration; see `pasvport demo --help`.
 `pasvport doctor` examines a configuration and the servers behind it; see [doctor.md](doctor.md).
+
+`pasvport help` (`-h`, `--help`) shows the usage and `pasvport help COMMAND` that of `ctl`, `top`, `doctor` or `demo`,
+on the standard output with status 0. A word that is mistyped gets one line on the standard error, with what was
+probably meant.
 
 ## Talking to a running balancer
 
@@ -355,6 +382,8 @@ with the last session, or at `hard-stop-after`. `grace` delays it. |
 - `-p` writes the file in the foreground too.
 - `-n`, `-N` and `-m` refuse what is not a number; HAProxy reads 0.
 - `-m` below 192 is refused: an interpreter does not start in less.
+- `-h` shows the usage on the standard output with status 0, and a flag that does not exist one line with status 1;
+  HAProxy knows no `-h`, and shows the whole usage on the standard error with status 1 for both.
 """
 
 

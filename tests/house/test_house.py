@@ -32,6 +32,7 @@ FLOOR = {
     "sk_lookup": 4,
     "steering": 4,
     "slots": 4,
+    "subcommand": 4,
     "engine": 5,
     "control": 5,
     "command_line": 6,

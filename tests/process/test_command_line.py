@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pasvport import command_line
-from pasvport.command_line import FLAGS, CommandLine, UsageError, parse, read_files, reference_page
+from pasvport.command_line import FLAGS, SUBCOMMANDS, CommandLine, UsageError, parse, read_files, reference_page
 from pasvport.errors import ConfigError
 from process_rig import COMMAND, configuration
 from real_haproxy import HAPROXY, needs_haproxy
@@ -166,7 +166,7 @@ SHARED = [
     "-cc bogus(a)",
     "-cc version_atleast(2.6)",
 ]
-USAGE = ["", "-c", "-z", "ok.cfg", "-h", "-c -f", "-sf 0 -c -f ok.cfg"]
+USAGE = ["", "-c", "-z", "ok.cfg", "-c -f", "-sf 0 -c -f ok.cfg"]
 
 
 @pytest.fixture(scope="module")
@@ -204,13 +204,26 @@ def test_the_usage_has_haproxys_status(line, folder):
     assert ours.stderr
 
 
-def test_the_usage_names_every_flag():
-    shown = run("-h").stderr
-    assert all(flag.name in shown for flag in FLAGS)
+@pytest.mark.parametrize("words", ["-h", "--help", "help", "help help", "help -f", "-c --help -nonsense"])
+def test_the_usage_is_asked_for(words):
+    shown = run(*words.split())
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert command_line.usage("pasvport") in shown.stdout
+    assert all(flag.name in shown.stdout for flag in FLAGS)
+    assert all(f"pasvport {word} " in shown.stdout for word in SUBCOMMANDS)
+
+
+@pytest.mark.parametrize("word", sorted(SUBCOMMANDS.keys() - {"help"}))
+def test_each_command_has_its_help(word):
+    shown, same = run("help", word), run(word, "--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"usage: pasvport {word} ")
+    assert shown.stdout == same.stdout
 
 
 def test_the_version_is_shown():
     assert run("-v").stdout.startswith("pasvport version 0.1.0 - ")
+    assert run("--version").stdout == run("-v").stdout
     build = run("-vv").stdout
     assert "Steering by source address (SO_ATTACH_REUSEPORT_CBPF): yes" in build
     assert f"Python: CPython {sys.version.split()[0]}" in build
@@ -226,7 +239,30 @@ def test_the_configuration_can_silence_and_the_flag_speaks_again(folder):
     assert "[pasvport.main()] Cannot chroot(/nonexistent)." in loud.stderr
 
 
-def test_the_usage_error_says_what_was_wrong():
-    shown = run("-bogus")
-    assert "pasvport: '-bogus' is no flag" in shown.stderr
-    assert command_line.usage("pasvport") in shown.stderr
+MISTYPED = [
+    ("-bogus", 1, "'-bogus' is neither a flag nor a command", ""),
+    ("--versoin", 1, "'--versoin' is neither", "--version"),
+    ("--chekc -f x", 1, "'--chekc' is neither", "-c -f FILE"),
+    ("docter -f x", 1, "'docter' is neither", "doctor"),
+    ("help tpo", 1, "'tpo' is neither", "top"),
+    ("reload", 1, "'reload' is neither", "ctl reload"),
+    ("/etc/x.cfg", 1, "'/etc/x.cfg' is neither", "-f /etc/x.cfg"),
+    ("-c -dw", 1, "'-dw' is no flag", "-dW"),
+    ("-c -f", 1, "-f needs an argument: -f <file or directory>", ""),
+    ("-c", 1, "no configuration file given: pasvport -f FILE", ""),
+    ("ctl --sokcet x show info", 2, "'--sokcet' is no option", "--socket"),
+    ("top --onec", 2, "'--onec' is no option", "--once"),
+    ("top --interval soon", 2, "'soon' is no number of seconds", ""),
+    ("demo --kep", 2, "'--kep' is no option", "--keep"),
+    ("demo help", 2, "'help' is no option", "--help"),
+    ("doctor --josn", 64, "'--josn' is no option", "--json"),
+]
+
+
+@pytest.mark.parametrize(("words", "status", "wrong", "hint"), MISTYPED)
+def test_a_mistyped_word_gets_one_line(words, status, wrong, hint):
+    shown = run(*words.split())
+    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (status, "", 1)
+    assert wrong in shown.stderr
+    assert f"; did you mean '{hint}'? (" in shown.stderr if hint else "did you mean" not in shown.stderr
+    assert " --help shows the usage)" in shown.stderr

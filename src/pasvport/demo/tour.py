@@ -18,6 +18,7 @@ from pasvport.demo.site import FtpSite, Site
 from pasvport.demo.stage import Stage
 from pasvport.demo.trickle import Trickle
 from pasvport.errors import ResourceError
+from pasvport.subcommand import Parser
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,7 +57,7 @@ def _play(wanted: argparse.Namespace, stage: Stage) -> bool:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pasvport demo",
         description="FTP servers behind HAProxy's passive-FTP page, in mode tcp and in mode ftp; all on loopback. The "
         "exit status tells whether every promise held.",

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 from pasvport.config.world import World
 from pasvport.doctor.case import Case
@@ -23,6 +22,7 @@ from pasvport.doctor.rounds import Errand, visit_all
 from pasvport.doctor.rules import Severity, ordered
 from pasvport.errors import ConfigError
 from pasvport.model import Config
+from pasvport.subcommand import Parser
 
 HEALTHY, SICK, USAGE = 0, 1, 64
 """Exit status: no error; an error (with --strict: or a warning); wrong usage, or no file to read (EX_USAGE)."""
@@ -33,10 +33,8 @@ Texts = list[tuple[str, str]]
 ReadFiles = Callable[[Sequence[str]], Texts]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+class _Parser(Parser):
+    status = USAGE
 
 
 def main(arguments: Sequence[str], read_files: ReadFiles, world: World) -> int:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from pasvport.subcommand import Parser
 from pasvport.terminal.connection import Answer, ApiError, ask
 from pasvport.terminal.place import ReadFiles, find
 
@@ -21,9 +22,9 @@ examples:
 """
 
 
-def parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+def parser(name: str, description: str, epilog: str = "") -> Parser:
     """A parser with the two options by which the API is found."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=f"pasvport {name}",
         description=description,
         epilog=epilog,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import math
 import os
 import select
 import sys
@@ -25,7 +27,7 @@ from pasvport.terminal.screen import SORTS, View, picture
 _DESCRIPTION = """\
 Watch a running pasvport (or HAProxy): servers, running transfers with their rate, sessions, the pool of data ports.
 Keys: q quits, s sorts the servers by another column."""
-_LEAST_INTERVAL = 0.1
+_LEAST_INTERVAL, _LONGEST_INTERVAL = 0.1, 3600
 _LOOKS = 4
 """Looks over which rates are taken: one interval alone shows the bursts of the network."""
 _SESSIONS = 200
@@ -58,7 +60,13 @@ def main(arguments: Sequence[str], read_files: ReadFiles) -> int:
 
 
 def _interval(word: str) -> float:
-    return max(_LEAST_INTERVAL, float(word))
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= _LONGEST_INTERVAL:
+        raise argparse.ArgumentTypeError(f"'{word}' is no number of seconds up to {_LONGEST_INTERVAL}")
+    return max(_LEAST_INTERVAL, seconds)
 
 
 class Watch:
