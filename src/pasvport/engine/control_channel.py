@@ -293,7 +293,12 @@ class ControlChannel(Transfers):
             self.data.drop()
         if self.blind:
             self.service.left_blind(self)
-        Transfers.over(self, culprit, stage)
+        try:
+            Transfers.over(self, culprit, stage)
+        finally:
+            # The connections know their session: without this, only a full collection would free the two, and there
+            # are none.
+            self.data = None
 
     # --- counting and the record ----------------------------------------------------------------------------------
 
