@@ -88,13 +88,13 @@ class ShareEntry:
 
 @dataclass(frozen=True, slots=True)
 class SoftStop:
-    """Serve no new client; leave when the last session ends.
+    """Serve no new client; leave when the last session ends. Sessions in mode ftp are drained.
 
-    `drain`: sessions in mode ftp end at their next moment without a transfer; else they stay as long as others. Said
-    again with it, sessions that stayed are drained.
+    `reload`: another generation of this process serves; sessions are in nobody's way, and stay unless
+    `ftp-drain-idle` says otherwise. Said again without it, the process is about to leave: they are drained for that.
     """
 
-    drain: bool = True
+    reload: bool = False
 
 
 @dataclass(frozen=True, slots=True)

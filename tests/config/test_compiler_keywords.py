@@ -743,7 +743,8 @@ def test_wrong_log_lines(rest, text):
 # Tried in test_ftp_language.
 FTP_OPTIONS = "ftp-active ftp-auth-tls ftp-xferlog ftp-check ftplog"
 FTP_KEYWORDS = (
-    "ftp-data-peer ftp-data-host ftp-greeting ftp-deny-commands ftp-max-line ftp-login-limit log-format-transfer"
+    "ftp-data-peer ftp-data-host ftp-greeting ftp-deny-commands ftp-max-line ftp-login-limit"
+    " ftp-drain-idle log-format-transfer"
 )
 
 

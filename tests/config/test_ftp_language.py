@@ -332,6 +332,9 @@ WELL_SAID = [
         {"login_limit": 5, "login_limit_period": 60_000, "login_limit_delay": 500},
     ),
     ("ftp-login-limit 0 1s", {"login_limit_period": 1000}),
+    ("ftp-drain-idle 1m", {"drain_idle": 60_000}),
+    ("ftp-drain-idle 250", {"drain_idle": 250}),
+    ("ftp-drain-idle never", {"drain_idle": 0}),
 ]
 
 
@@ -405,6 +408,11 @@ def test_defaults_are_inherited_and_overridden():
             "'ftp-login-limit' : a delay of more than 60s would hold too many sessions.",
         ),
         ("ftp-login-limit 5 5s delay 1s x", "'ftp-login-limit' cannot handle unexpected argument 'x'."),
+        ("ftp-drain-idle", "'ftp-drain-idle' expects a time or 'never'."),
+        ("ftp-drain-idle 0", "'ftp-drain-idle' : the time must be more than 0; 'never' leaves idle sessions alone."),
+        ("ftp-drain-idle soon", "unexpected character 's' in 'ftp-drain-idle'"),
+        ("ftp-drain-idle 5s x", "'ftp-drain-idle' cannot handle unexpected argument 'x'."),
+        ("ftp-drain-idle never x", "'ftp-drain-idle' cannot handle unexpected argument 'x'."),
         ("timeout ftp-data", "'timeout ftp-data' expects an integer value (in milliseconds)"),
         ("log-format-transfer", "log-format-transfer expects an argument."),
         ("ftp-dat-peer any", "unknown keyword 'ftp-dat-peer' in 'listen' section"),
@@ -417,6 +425,7 @@ def test_wrong_keywords(line, text):
 FRONT_LINES = [
     "ftp-data-peer any",
     "ftp-data-host any",
+    "ftp-drain-idle 1m",
     "ftp-greeting hi",
     "ftp-deny-commands SITE",
     "ftp-max-line 1000",

@@ -238,7 +238,7 @@ def test_hard_stop_after(farm: Farm) -> None:
 
 
 def test_reload(farm: Farm) -> None:
-    """Nobody is refused, transfers finish, former sessions end when they are idle, new ones have the new text."""
+    """Nobody is refused, transfers finish, former sessions stay with the old text, new ones have the new text."""
     with alone(farm) as front, contextlib.ExitStack() as stack:
         moving, pending = (stack.enter_context(logged_in(front, "fe")) for _ in range(2))
         data = moving.passive()
@@ -259,10 +259,67 @@ def test_reload(farm: Farm) -> None:
         moving.expect(226)
         assert moving.receive("RETR pub/whoami.txt") in moving.banner
         for client in (moving, pending):
-            client.expect(421)
-            client.expect_end()
+            assert client.ask("SITE HELP").code != 502
+            client.quit()
         until(lambda: not former & front.balancer.workers(), "the former workers' end")
         assert is_new()
+
+
+def test_sessions_of_former_generations_stay(farm: Farm) -> None:
+    """Over several reloads, silent for longer than a drain waits; data ports work, and so do orders about servers."""
+    lines = "\n".join(f"server {server.name} {server.host}:{server.port}" for server in farm.servers)
+    sections = Section("fe", f"balance roundrobin\n{lines}"), Section("short", f"ftp-drain-idle 2500ms\n{lines}")
+    with Front(*sections) as front, contextlib.ExitStack() as stack:
+        staying = [stack.enter_context(logged_in(front, "fe")) for _ in range(4)]
+        bounded = stack.enter_context(logged_in(front, "short"))
+        former = front.balancer.workers()
+        generations = [former]
+        for _ in range(3):
+            assert "Success=1" in front.api("reload")
+            generations.append(front.balancer.workers() - set().union(*generations))
+            assert len(generations[-1]) == 2
+        bounded.expect(421)
+        bounded.expect_end()
+        assert former & front.balancer.workers()
+        for client in staying:
+            client.ask("NOOP", 200)
+            assert client.receive("RETR pub/whoami.txt") in client.banner
+        _a_server_leaves_and_comes_back(front, staying)
+        for client in staying:
+            assert client.receive("RETR pub/whoami.txt", extended=False) in client.banner
+        front.balancer.signal(signal.SIGUSR1)
+        for client in staying:
+            client.expect(421)
+            client.expect_end()
+        until(lambda: ended(front) is not None, "the end")
+
+
+def _a_server_leaves_and_comes_back(front: Front, sessions: list[RawClient]) -> None:
+    """`drain` ends a former generation's sessions at that server, which leave the list; the others stay."""
+    server = "pyftpdlib-1"
+    front.api(f"set server fe/{server} state drain")
+    leaving = [client for client in sessions if server.encode() in client.banner]
+    assert 0 < len(leaving) < len(sessions)
+    for client in leaving:
+        client.expect(421)
+        client.expect_end()
+        sessions.remove(client)
+    front.api(f"set server fe/{server} state ready")
+
+
+def test_a_soft_stop_that_leaves_idle_sessions_alone(farm: Farm) -> None:
+    """`ftp-drain-idle never`: they stay as they would with HAProxy, until `hard-stop-after`."""
+    server = farm.servers[0]
+    lines = f"server {server.name} {server.host}:{server.port}"
+    sections = Section("fe", lines), Section("patient", f"ftp-drain-idle never\n{lines}")
+    with Front(*sections) as front, contextlib.ExitStack() as stack:
+        going = stack.enter_context(logged_in(front, "fe"))
+        staying = stack.enter_context(logged_in(front, "patient"))
+        front.balancer.signal(signal.SIGUSR1)
+        going.expect(421)
+        assert staying.receive("RETR pub/whoami.txt") in staying.banner
+        staying.quit()
+        until(lambda: ended(front) is not None, "the end")
 
 
 def client_of(client: RawClient, port: int) -> bytes:

@@ -140,6 +140,19 @@ def _delay(cursor: Cursor, complaint: str) -> int:
     return delay
 
 
+def _drain_idle(cursor: Cursor, draft: ProxyDraft) -> None:
+    word = cursor.argument("'ftp-drain-idle' expects a time or 'never'.")
+    idle = 0
+    if word.text != "never":
+        idle = duration(cursor, word, "ftp-drain-idle")
+        if not idle:
+            raise LineError(
+                "'ftp-drain-idle' : the time must be more than 0; 'never' leaves idle sessions alone.", word
+            )
+    cursor.finish()
+    draft.ftp = replace(draft.ftp, drain_idle=idle)
+
+
 # --- where to -----------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +255,18 @@ FTP_ROWS: tuple[Keyword[ProxyDraft], ...] = (
         "(2 s, at most 60 s), until one of them is older. 0: no limit.",
         _login_limit,
         "no limit",
+    ),
+    _row(
+        "ftp-drain-idle",
+        "<time>|never",
+        "`mode ftp`: how long a session that is drained may be silent between two transfers before it ends with 421; "
+        "`never`: as long as its client likes. It holds for sessions of a former generation (after a reload, `add "
+        "server` or `del server`), at a soft stop, and for servers that are set to `drain` or `maint`. In the last two "
+        "cases a session that is never so silent ends at its first moment without a transfer after 30 s, or after "
+        "this time if that is longer; with `never` it stays. `hard-stop-after` bounds it all.",
+        _drain_idle,
+        "`never` after a reload, else 2s",
+        1,
     ),
     Keyword(
         "use_backend",

@@ -325,12 +325,12 @@ class Generation:
     def step_down(self, successor: Successor, *, quietly: bool = False) -> None:
         """The successor accepts: accept no more. What listens where it does not is served to the end of its queue.
 
-        `quietly`: nobody needs to know, and sessions in mode ftp are not drained.
+        `quietly`: nobody needs to know.
         """
         self.successor = successor
         self.crew.dismiss(one_by_one=True)
         self.crew.tell(CloseListeners(self.ports.cede(successor.ports)))
-        self.crew.tell(SoftStop(drain=not quietly))
+        self.crew.tell(SoftStop(reload=True))
         if not quietly:
             self.say_all(report.stopped(self.config, self.figures))
 

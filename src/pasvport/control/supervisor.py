@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,8 +30,6 @@ from pasvport.wire import SoftStop
 
 _WARNING, _NOTICE = 4, 5
 _TOO_LATE = "The process is about to end: nothing is reloaded."
-_MOST_UNDRAINED = 8
-"""Former generations whose sessions in mode ftp are left alone after amendments; those of older ones are drained."""
 _MOST_RELOADS = 2
 """One at work and one that waits."""
 _COUNT_EVERY, _COUNT_SHARE = 1.0, 20.0
@@ -178,7 +176,6 @@ class Supervisor:
             if config is None:
                 return [message(entry) for entry in found.found if entry.severity is Severity.ALERT]
             await self._succeed(config)
-            self._drain(self.former)
         except (ResourceError, ConfigError) as error:
             self._console.alert(f"{self._console.main} {error}")
             return str(error).split("\n")
@@ -281,14 +278,9 @@ class Supervisor:
         close_frontends(self.generation)
         if is_paused:
             self.generation.pause()
-        self._drain(self.former[:-_MOST_UNDRAINED])
         await self._tell_services()
         for petition in made:
             petition.grant()
-
-    def _drain(self, former: Iterable[Generation]) -> None:
-        for generation in former:
-            generation.crew.tell(SoftStop())
 
     async def _tell_services(self) -> list[str]:
         complaints = []
@@ -387,7 +379,8 @@ class Supervisor:
         for task in (*self._reload_tasks, *([self._amending] if self._amending is not None else [])):
             task.cancel()
         async with self._reloading:
-            self._drain(self.former)
+            for former in self.former:
+                former.crew.tell(SoftStop())
             await asyncio.gather(self.generation.stop_softly(), *self._retiring.values())
 
     async def _wait_for_grace(self, milliseconds: int) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pasvport.engine.data_connections import DataConnections
 from pasvport.engine.frontends import Doorway
-from pasvport.engine.ftp_service import FtpService
+from pasvport.engine.ftp_service import DrainLimits, FtpService
 from pasvport.engine.seeker import CONNECTING, OVER, QUEUED, RETRYING
 from pasvport.engine.session import Session
 from pasvport.engine.timers import NEVER
@@ -17,10 +17,8 @@ from pasvport.ftp.dialogue import Dialogue
 from pasvport.ftp.events import DrainRequested, Event, TimedOut, Timer
 from pasvport.record import Culprit, Stage
 
-_DRAIN_IDLE = 2.0
-"""Seconds without a word of the client after which a drained session is between two transfers for good."""
-_DRAIN_PATIENCE = 30.0
-"""Seconds after which a drained session that is never idle ends at its next moment without a transfer."""
+_LONGEST_GLANCE = 2.0
+"""Seconds between two looks at a drained session whose idle time begins anew with every word."""
 _GLANCE = 0.25
 """Of `timeout ftp-transfer`: how often the receiver's progress, of which nothing tells, is looked at."""
 _SEARCHING = (QUEUED, CONNECTING, RETRYING)
@@ -28,6 +26,18 @@ _NO_TIMERS: Final[frozenset[Timer]] = frozenset()
 _CLIENT: Final = Timer.CLIENT
 _SERVER: Final = Timer.SERVER
 _TRANSFER: Final = Timer.TRANSFER
+
+
+class Drain:
+    """Why a session shall end, since when, and with how much patience."""
+
+    __slots__ = ("asked", "culprit", "limits", "reason")
+
+    def __init__(self, asked: float, reason: str, culprit: Culprit, limits: DrainLimits) -> None:
+        self.asked = asked
+        self.reason = reason
+        self.culprit = culprit
+        self.limits = limits
 
 
 class Deadlines(Session):
@@ -48,7 +58,7 @@ class Deadlines(Session):
         """When each of them began, and some that are over."""
         self.farewell: tuple[Culprit, Stage] | None = None
         """How the session ends once the client has read our last words."""
-        self.drain_asked: tuple[float, str, Culprit] | None = None
+        self.drain_asked: Drain | None = None
 
     def tell(self, event: Event) -> None:
         """Something happened."""
@@ -56,26 +66,30 @@ class Deadlines(Session):
 
     # --- draining -------------------------------------------------------------------------------------------------
 
-    def drain(self, reason: str, culprit: Culprit = Culprit.KILLED) -> None:
-        """End with 421 once the client is between two transfers and has nothing to say for a moment."""
-        if self.drain_asked is None and not self.blind:
-            self.drain_asked = (self.plant.loop.now, reason, culprit)
-            self.wake_by(self.plant.loop.now + _DRAIN_IDLE)
+    def drain(self, reason: str, culprit: Culprit = Culprit.KILLED, *, reload: bool = False) -> None:
+        """End with 421 once the client is between two transfers and has nothing to say for as long as is granted."""
+        limits = self.service.drain_after_reload if reload else self.service.drain
+        if self.blind or limits.idle == NEVER:
+            return
+        if self.drain_asked is not None and self.drain_asked.limits.is_within(limits):
+            return
+        now = self.plant.loop.now
+        self.drain_asked = Drain(now, reason, culprit, limits)
+        self.wake_by(now + min(limits.idle, _LONGEST_GLANCE))
 
     def _drain_due(self) -> float:
         if self.drain_asked is None:
             return NEVER
-        asked = self.drain_asked[0]
+        drain = self.drain_asked
         # Who is kept waiting is not silent, and whoever was answered has a moment from then on.
         busy = self.dialogue.is_transferring or _SERVER in self.timers or self.phase in _SEARCHING
-        idle = NEVER if busy else max(asked, self.client_seen, self.server_seen) + _DRAIN_IDLE
-        return min(idle, asked + _DRAIN_PATIENCE)
+        idle = NEVER if busy else max(drain.asked, self.client_seen, self.server_seen) + drain.limits.idle
+        return min(idle, drain.asked + drain.limits.longest)
 
     def _drain_now(self) -> None:
         assert self.drain_asked is not None
-        _, reason, culprit = self.drain_asked
-        self.drain_asked = None
-        self.tell(DrainRequested(reason, culprit))
+        drain, self.drain_asked = self.drain_asked, None
+        self.tell(DrainRequested(drain.reason, drain.culprit))
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -132,5 +146,5 @@ class Deadlines(Session):
         soonest = min(soonest, self._drain_due())
         if self.drain_asked is not None:
             # Becoming idle files nothing: look again soon.
-            soonest = min(soonest, self.plant.loop.now + _DRAIN_IDLE)
+            soonest = min(soonest, self.plant.loop.now + min(self.drain_asked.limits.idle, _LONGEST_GLANCE))
         self.wake_by(soonest)

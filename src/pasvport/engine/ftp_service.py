@@ -6,7 +6,7 @@ import os
 import struct
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pasvport.address import Family, family_of
@@ -16,6 +16,7 @@ from pasvport.engine.data_ports import DataPorts, Pool
 from pasvport.engine.plant import Plant
 from pasvport.engine.relay import Patience, patience
 from pasvport.engine.tables import LiveTable
+from pasvport.engine.timers import NEVER
 from pasvport.ftp.events import Timer
 from pasvport.ftp.settings import DEFAULT_GREETING, Settings
 from pasvport.model import Bind, Expression, Ftp, KeyType, Proxy
@@ -25,6 +26,9 @@ from pasvport.wire import FeaturesLearnt, Notice
 
 _DATA = 60_000
 _TRANSFER = 300_000
+_DRAIN_IDLE = 2.0
+"""Seconds: whoever drained a server or stops the process waits, but a client between PASV and RETR is not idle."""
+_DRAIN_PATIENCE = 30.0
 _EPISODE = 10.0
 """Seconds without an exhausted pool after which the next is worth a new warning."""
 _MOST_SOURCES = 65_536
@@ -43,6 +47,19 @@ class Blind(Protocol):
     host: str
     backend: LiveBackend | None
     pick: LiveServer | None
+
+
+@dataclass(frozen=True)
+class DrainLimits:
+    """Seconds: of silence after which a drained session ends; after which one that is never so silent ends at its
+    next moment without a transfer. NEVER: neither."""
+
+    idle: float
+    longest: float
+
+    def is_within(self, other: DrainLimits) -> bool:
+        """Whether nobody stays longer by these limits than by the other ones."""
+        return self.idle <= other.idle and self.longest <= other.longest
 
 
 class FtpService:
@@ -73,6 +90,7 @@ class FtpService:
         self._blind: dict[str, list[Blind]] = {}
         self._exhausted_at = -_EPISODE
         self.limits = _limits(proxy)
+        self.drain, self.drain_after_reload = _drain_limits(proxy.ftp.drain_idle)
         """Seconds of the deadlines that are not in a `Patience`."""
         self._own = _settings(proxy.ftp, deferred=self._deferred, retries=3)
 
@@ -230,6 +248,9 @@ class LoginFailures:
         return len(times) >= self._limit
 
 
+_UNDRAINED = DrainLimits(NEVER, NEVER)
+
+
 def _without_tunnel(backend: Proxy) -> Proxy:
     timeouts = backend.timeouts
     server = timeouts.server if timeouts.server is not None else timeouts.tunnel
@@ -243,6 +264,16 @@ def _limits(proxy: Proxy) -> dict[Timer, float]:
         Timer.TRANSFER: (timeouts.ftp_transfer or _TRANSFER) / 1000,
         Timer.PENALTY: proxy.ftp.login_limit_delay / 1000,
     }
+
+
+def _drain_limits(idle: int | None) -> tuple[DrainLimits, DrainLimits]:
+    """For a server or process that is about to leave; for a generation that another has replaced."""
+    if idle == 0:
+        return _UNDRAINED, _UNDRAINED
+    if idle is None:
+        return DrainLimits(_DRAIN_IDLE, _DRAIN_PATIENCE), _UNDRAINED
+    seconds = idle / 1000
+    return DrainLimits(seconds, max(seconds, _DRAIN_PATIENCE)), DrainLimits(seconds, NEVER)
 
 
 def _settings(ftp: Ftp, *, deferred: bool, retries: int) -> Settings:

@@ -8,11 +8,14 @@ from pasvport.engine.control_channel import ControlChannel
 from pasvport.engine.session import Session
 
 
-def drain(sessions: Iterable[Session], reason: str) -> None:
-    """Let every FTP session among `sessions` end at its next moment without a transfer; the others stay."""
+def drain(sessions: Iterable[Session], reason: str, *, reload: bool = False) -> None:
+    """Let every FTP session among `sessions` end at a moment without a transfer; the others stay.
+
+    `reload`: only because another generation serves by now.
+    """
     for session in sessions:
         if isinstance(session, ControlChannel):
-            session.drain(reason)
+            session.drain(reason, reload=reload)
 
 
 def stay(sessions: Iterable[Session]) -> None:

@@ -73,6 +73,7 @@ _TICK = 1.0
 _COUNT_EVERY = 5.0
 _SWEEP_BUDGET = 2000
 _STOPPING = "the service is stopping"
+_REPLACED = "the configuration was replaced"
 
 
 class Worker:
@@ -101,7 +102,7 @@ class Worker:
         self.number, self.workers = start.worker, start.workers
         self.lessors: list[Lessor] = list(leased_ports(self.listeners))
         self.queries = Queries(self, self.loop, self.uplink, self.plant.report)
-        self.is_draining = False
+        self.soft_stop: SoftStop | None = None
         self.status = 0
 
     # --- building -------------------------------------------------------------------------------------------------
@@ -235,8 +236,9 @@ class Worker:
         backend.change(message.server, message.state)
         if message.state.admin:
             drain(self._served_by(server), "the server is leaving")
-        elif was_leaving and not self.is_draining:
+        elif was_leaving:
             stay(self._served_by(server))
+            self._drain(self._served_by(server))
         if message.cause == "down" and model.shutdown_sessions_when_down:
             self._kill(Culprit.DOWN, lambda session: session.is_served_by(server))
         elif message.cause == "up" and model.shutdown_backup_sessions_when_up:
@@ -262,9 +264,13 @@ class Worker:
         assert isinstance(message, SoftStop)
         sessions = self.sessions()
         self.guests.soft_stop([session.host for session in sessions])
-        if message.drain:
-            self.is_draining = True
-            drain(sessions, _STOPPING)
+        self.soft_stop = message
+        self._drain(sessions)
+
+    def _drain(self, sessions: list[Session]) -> None:
+        if self.soft_stop is not None:
+            reload = self.soft_stop.reload
+            drain(sessions, _REPLACED if reload else _STOPPING, reload=reload)
 
     def _hard_stop(self, message: Message) -> None:
         self._kill(Culprit.KILLED, lambda session: True)
@@ -288,9 +294,8 @@ class Worker:
             else:
                 listener.close()
         self.listeners.clear()
-        if self.is_draining:
-            # Those who waited in the queues came after everybody was told.
-            drain(self.sessions(), _STOPPING)
+        # Those who waited in the queues came after everybody was told.
+        self._drain(self.sessions())
 
     def _features_known(self, message: Message) -> None:
         assert isinstance(message, FeaturesKnown)

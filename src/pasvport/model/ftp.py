@@ -20,6 +20,8 @@ class Ftp:
     `data_peer_*`: leading bits of the control peer's address that a data peer must share (strict 32 and 128, any 0).
     `login_limit` failures in `login_limit_period` ms are allowed to a source, 0: no limit; who is over it is answered
     after `login_limit_delay` ms.
+    `drain_idle`: ms of silence after which a session that is drained ends, 0: it does not (`never`); None: what
+    the cause of the drain wants.
     """
 
     data_peer_ipv4: int = 32
@@ -34,3 +36,4 @@ class Ftp:
     login_limit: int = 0
     login_limit_period: int = 0
     login_limit_delay: int = 2000
+    drain_idle: int | None = None

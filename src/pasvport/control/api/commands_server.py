@@ -236,8 +236,8 @@ def _set_maxconn(request: Request) -> str:
 _SET_SERVER = """`addr IP [port PORT]`, `state ready|drain|maint`, `weight N|N%`, `health up|stopping|down`,
 `check-addr IP [port PORT]`, `check-port PORT`, `agent up|down`, `agent-addr IP [port PORT]`, `agent-port PORT`,
 `agent-send TEXT`. In `mode ftp`, sessions of a server that drains or enters maintenance end with 421 when they have no
-transfer. A new address is for new connections; open ones stay. `fqdn` and `ssl` are refused: there is neither a
-resolver nor TLS towards servers."""
+transfer and are idle (`ftp-drain-idle`). A new address is for new connections; open ones stay. `fqdn` and `ssl` are
+refused: there is neither a resolver nor TLS towards servers."""
 
 SERVER_COMMANDS = (
     Command(

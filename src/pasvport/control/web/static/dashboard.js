@@ -576,8 +576,8 @@ function confirmed(title, text) {
 
 async function order(action, backend, server) {
   const words = {
-    drain: [`Drain ${server}?`, "Its sessions and transfers go on; new ones go to other servers."],
-    maint: [`Take ${server} out?`, "It gets no new sessions and is not checked; its sessions go on."],
+    drain: [`Drain ${server}?`, "New sessions go to other servers. Transfers finish; FTP sessions then end with 421 once they are idle, unless ftp-drain-idle says otherwise. Other sessions go on."],
+    maint: [`Take ${server} out?`, "It gets no new sessions and is not checked. Transfers finish; FTP sessions then end with 421 once they are idle, unless ftp-drain-idle says otherwise. Other sessions go on."],
   }[action];
   if (words && !(await confirmed(...words))) return;
   try {
