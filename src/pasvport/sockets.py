@@ -333,6 +333,11 @@ def reset_on_close(sock: _socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
+def finish_on_close(sock: _socket.socket) -> None:
+    """Take `reset_on_close` back: close() sends what is unsent, and FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\0\0\0\0\0\0\0\0")
+
+
 def withhold_ack(sock: _socket.socket) -> None:
     """Leave the handshake's last ACK unsent for now: a connection that is reset at once never reaches the peer's
     accept(), so that a server's log is not filled by checks."""

@@ -37,10 +37,21 @@ def shut_writing(descriptor: int) -> None:
 
 
 def reset_on_close(descriptor: int) -> None:
-    """Make the coming close() of a TCP connection send RST (no effect on UNIX sockets)."""
+    """Make the coming close() of a TCP connection send RST (no effect on UNIX sockets).
+
+    The kernel closes in the same way for a process that dies.
+    """
     borrowed = _borrow(descriptor)
     with contextlib.suppress(OSError):
         sockets.reset_on_close(borrowed)
+    borrowed.detach()
+
+
+def finish_on_close(descriptor: int) -> None:
+    """Take `reset_on_close` back: what is unsent is sent, and FIN behind it."""
+    borrowed = _borrow(descriptor)
+    with contextlib.suppress(OSError):
+        sockets.finish_on_close(borrowed)
     borrowed.detach()
 
 

@@ -2,7 +2,8 @@
 
 Nothing is read from either before the transfer starts. It ends as a stream of bytes should: the sender's FIN becomes
 the receiver's FIN, after the last byte; anything else resets both sides, so that what was cut short never looks
-complete. A download is over when the client's kernel has every byte, because 226 must not overtake them
+complete. That holds for the death of this process too: until the sender's FIN was met, the receiver's connection is one
+that close() resets. A download is over when the client's kernel has every byte, because 226 must not overtake them
 (`ftp-balancing` point 24); an upload when the server was given FIN, because only then does it say 226.
 """
 
@@ -12,7 +13,15 @@ import os
 import select
 from typing import Final, Protocol
 
-from pasvport.engine.connected import ORDERLY, connect_error, peer_gone, reset_on_close, shut_writing, unacknowledged
+from pasvport.engine.connected import (
+    ORDERLY,
+    connect_error,
+    finish_on_close,
+    peer_gone,
+    reset_on_close,
+    shut_writing,
+    unacknowledged,
+)
 from pasvport.engine.data_ports import Lease
 from pasvport.engine.loop import READABLE
 from pasvport.engine.plant import Plant
@@ -223,6 +232,8 @@ class DataConnections:
         self.pump = Pump(self.server, self.client) if down else Pump(self.client, self.server)
         if not down:
             self.ended = MAYBE
+        # Were this process killed, the kernel would close for it, and FIN would make a whole file of what had arrived.
+        reset_on_close(self.pump.sink)
         self.started_at = self.moved_at = self.plant.loop.now
         # What is not reported yet will be, and then its end with it: last bytes and end leave in one segment.
         if self.has_come or not down:
@@ -292,6 +303,8 @@ class DataConnections:
         if not pump.shut:
             pump.shut = True
             shut_writing(pump.sink)
+        # A close that resets would throw away what the kernel has not sent yet.
+        finish_on_close(pump.sink)
         if self.direction is Direction.UPLOAD:
             self._finish(DataEnding.COMPLETE)
             return

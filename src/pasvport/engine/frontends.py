@@ -103,6 +103,8 @@ class Doorway:
         # An inherited socket's "host" is its number: only the connection knows the address.
         is_asked = bind.endpoint.host in _WILDCARDS or bind.endpoint.family is Family.FD
         self.address = "" if is_asked else bind.endpoint.host
+        self.carries_data = bind.data or len(bind.ports) > 1
+        """Who dials a port of a range comes to transfer a file: HAProxy's passive FTP has no other sign of it."""
         self.cells = ListenerCells(counters.layout.listener[frontend.proxy.index, number], counters.offset)
         self.gates: list[SlotWaiter] = []
         """The limits that apply here: process, frontend, bind; a session holds a slot of each."""

@@ -2,7 +2,8 @@
 
 Half-close passes through: when one side has finished and the other has all its bytes, only that direction is shut,
 and the relay ends when both are. An abnormal end (a reset, a timeout, a killed session) resets both sides: a stream
-that was cut short must never look complete to the peer that is still there.
+that was cut short must never look complete to the peer that is still there. A `guarded` relay keeps that promise beyond
+the death of this process: the kernel, which then closes for it, resets what has not been given its end.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 from typing import Final, NamedTuple
 
 from pasvport import sockets
-from pasvport.engine.connected import reset_on_close, shut_writing
+from pasvport.engine.connected import finish_on_close, reset_on_close, shut_writing
 from pasvport.engine.loop import EDGE, READABLE
 from pasvport.engine.plant import Plant
 from pasvport.engine.pump import CLOGGED, ENDED, GREEDY, IDLE, MAYBE, SOURCE_BROKEN, Flow, Pump
@@ -81,6 +82,7 @@ class Relay:
         "download",
         "due",
         "ends",
+        "guarded",
         "patience",
         "plant",
         "server",
@@ -102,7 +104,7 @@ class Relay:
         """What is known of each side's end: MAYBE and CERTAIN of `pump`, shifted by CLIENT or SERVER."""
         self.certain = 0
         """CERTAIN for each side that is TCP. On other sockets a short read before the end says nothing."""
-        self.watches_room = False
+        self.watches_room = self.guarded = False
         self.bucket: int | None = None
         self.due = NEVER
         """The deadline that is filed; an earlier one is filed anew, a later one waits until this one rings."""
@@ -118,6 +120,9 @@ class Relay:
         """Both sides are connected and watched: start to relay."""
         self.upload = Pump(self.client, self.server)
         self.download = Pump(self.server, self.client)
+        if self.guarded:
+            reset_on_close(self.client)
+            reset_on_close(self.server)
         now = self.client_seen = self.server_seen = self.plant.loop.now
         if now + self.patience.shortest < self.due:
             self.wake_by(now + self.patience.shortest)
@@ -204,6 +209,9 @@ class Relay:
     def _pass_the_end_on(self, pump: Pump) -> bool:
         other = self.download if pump is self.upload else self.upload
         assert other is not None
+        if self.guarded:
+            # A close that resets would throw away what the kernel has not sent yet.
+            finish_on_close(pump.sink)
         if other.state is ENDED:
             self.end(Culprit.NONE)
             return False

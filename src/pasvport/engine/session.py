@@ -22,6 +22,7 @@ class Session(Connector):
         self.counted = _NOTHING
         self.logged = False
         self.number = number
+        self.guarded = doorway.carries_data
 
     # --- the end --------------------------------------------------------------------------------------------------
 
