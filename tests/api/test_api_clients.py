@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -331,3 +332,28 @@ def test_what_was_said_at_the_start_can_be_read_later(tmp_path, upstream):
         assert "missing timeouts for frontend 'fe'" in said
         ask(tmp_path / "sock", "disable frontend fe")
         assert ask(tmp_path / "sock", "show startup-logs") == said
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n\r\n",
+        "POST /;disable%20server%20be/s HTTP/1.1\r\n\r\n",
+        "GET /;disable server be/s;x HTTP/1.1\r\n",
+        "post / http/1.0\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+def test_a_browser_gives_no_commands(serve, tmp_path, head):
+    (api,) = free_ports(1)
+    _, path = serve(f"stats socket ipv4@127.0.0.1:{api} level admin")
+    with socket.create_connection(("127.0.0.1", api), timeout=DEADLINE) as client:
+        client.sendall(f"{head}disable server be/s\n\ndisable server be/s\n".encode())
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := client.recv(4096):
+                answer += piece
+    assert b"Unknown command" not in answer
+    assert b"HTTP/1.0 400 " in answer or not answer
+    assert rows(ask(path, "show stat"))["be", "s"]["status"] == "no check"
+    assert "HTTP/1.1" not in ask(path, "show cli sockets; show version HTTP/1.1").splitlines()[0]

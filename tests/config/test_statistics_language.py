@@ -107,3 +107,13 @@ def test_what_else_http_could_do_is_refused(lines, reason) -> None:
 def test_a_backend_cannot_be_http() -> None:
     told = f"{DEFAULTS}listen l\n bind :1\n server s 127.0.0.1:2\nbackend b\n mode http\n stats enable\n"
     assert any("a backend has none to serve" in said for _, said in alerts(told))
+
+
+def test_orders_without_a_password_are_warned_of_at_their_line() -> None:
+    ((line, said),) = warnings(text("stats enable", "stats admin if TRUE"))
+    assert "'stats admin' without 'stats auth'" in said
+    assert line == 1 + next(
+        n for n, row in enumerate(text("stats enable", "stats admin if TRUE").split("\n")) if "admin" in row
+    )
+    assert not warnings(text("stats admin if TRUE", "stats auth a:b"))
+    assert not warnings(text("stats admin if FALSE"))

@@ -170,6 +170,7 @@ class StatsDraft:
     node: str | None = None
     description: Said[str] | None = None
     condition: Said[str] | None = None
+    admin_line: Line | None = None
 
     def set(self, **values: object) -> None:
         self.values = replace(self.values, **values)  # type: ignore[arg-type]

@@ -97,6 +97,7 @@ def _admin(cursor: Cursor, stats: StatsDraft) -> None:
         return
     if words in _ALWAYS:
         stats.set(admin=True)
+        stats.admin_line = cursor.line
         return
     stats.condition = stats.condition or Said(" ".join(words), cursor.line, cursor.word(2))
 
@@ -194,6 +195,12 @@ STATS_ROWS: tuple[Keyword[ProxyDraft], ...] = (
 # --- judging ------------------------------------------------------------------------------------------------------
 
 
+_OPEN_ADMIN = (
+    "'stats admin' without 'stats auth': whoever reaches this page may stop servers. Orders are taken under a numeric "
+    "address, 'localhost', the hostname and 'node' only; add 'stats auth <user>:<password>'."
+)
+
+
 def statistics_only(judged: Judged) -> None:
     """A proxy in `mode http` must be a frontend that serves statistics, and nothing else."""
     for proxy in judged.started:
@@ -205,6 +212,8 @@ def statistics_only(judged: Judged) -> None:
         if shown is not None and not shown.value and not judged.settings.values.get("description"):
             text = "'show-desc' requires a parameter or 'desc' to be set in the global section."
             judged.diagnostics.warn(shown.line, text, word=shown.word)
+        if proxy.stats is not None and proxy.stats.admin_line is not None and not proxy.stats.values.users:
+            judged.diagnostics.warn(proxy.stats.admin_line, f"{titled(proxy)} : {_OPEN_ADMIN}")
 
 
 def _obstacles(proxy: ProxyDraft) -> Iterator[tuple[Line, Word | None, str]]:

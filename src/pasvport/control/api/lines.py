@@ -16,6 +16,7 @@ MOST_BYTES = 128 * 1024
 """A line and its payload together (HAProxy's `tune.cli.max-payload-size`)."""
 _MARK = "<<"
 _WORD_OR_SEMICOLON = re.compile(r"(?:[^\\; \t]+|\\.|\\\Z)+|;", re.DOTALL)
+_HTTP = re.compile(rb"\S+[ \t]+[^\n]*[ \t]HTTP/\d+(\.\d+)?[ \t]*\r?\n", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 
 
@@ -49,6 +50,11 @@ class Lines:
     def has_line(self) -> bool:
         """Whether another line is complete already."""
         return b"\n" in self._buffer
+
+    @property
+    def is_http(self) -> bool:
+        """Whether the next line is the request line of HTTP, which a browser sends wherever a page tells it to."""
+        return _HTTP.match(self._buffer) is not None
 
     def feed(self, data: bytes) -> None:
         """More bytes. Raises TooLong."""

@@ -25,6 +25,11 @@ from pasvport.model import Bind, Global, Mode, Proxy, StatsSocket
 
 _CHUNK = 16384
 _PROMPT = "\n> "
+_NO_HTTP = (
+    "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    "This is a stats socket: it takes commands of the runtime API, and none in a request of HTTP.\n"
+)
+"""For a browser. A page of any site can make one send a form here, whose body would be commands."""
 _RETRY = 0.1
 """Seconds until accepting is tried again when descriptors have run out."""
 
@@ -160,12 +165,17 @@ class Conversation:
 
         Raises OSError, TimeoutError and TooLong, all of which mean that the client is done with.
         """
+        is_first = True
         while not self._client.leaving:
+            if is_first and self._lines.is_http:
+                await self._send(_NO_HTTP)
+                break
             line = self._lines.take()
             if line is None:
                 if not await self._read():
                     break
                 continue
+            is_first = False
             if self._lines.in_payload:
                 await self._send("+ " if self._client.interactive else "")
             for typed in line:

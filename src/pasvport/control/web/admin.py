@@ -23,7 +23,8 @@ MEANINGS = {
     "NONE": "Nothing was ordered: choose a server and an action.",
     "ERRP": "Nothing was done: the action or the server is unknown.",
     "EXCD": "Nothing was done: too much was ordered at once.",
-    "DENY": "Nothing was done: this page takes no orders ('stats admin'), or they came from another site.",
+    "DENY": "Nothing was done: this page takes no orders ('stats admin'), or they came from another site or, without "
+    "'stats auth', under a foreign name.",
     "UNKN": "Something unexpected happened.",
 }
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
+import ipaddress
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -25,23 +27,34 @@ HEADERS: Mapping[str, str] = {
 }
 """Of every answer."""
 _LONGEST_CREDENTIALS = 1024
+_LONGEST_NAME = 64
 
 
 def is_known(authorization: str, users: Iterable[tuple[str, str]]) -> bool:
     """Whether a `Basic` Authorization header names one of these users (RFC 7617).
 
-    Every user is compared, in constant time, so that the time taken tells neither names nor passwords.
+    Every user is compared, in constant time, so that the time taken tells neither names nor passwords. Digests are
+    compared, for they are of one length.
     """
-    given = _credentials(authorization)
+    given = _digest(_credentials(authorization))
     found = False
     for name, password in users:
-        found |= hmac.compare_digest(given, f"{name}:{password}".encode())
+        found |= hmac.compare_digest(given, _digest(f"{name}:{password}".encode("utf-8", "surrogateescape")))
     return found
 
 
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()
+
+
+def mark_of(authorization: str) -> bytes:
+    """What may be kept of an Authorization header to know it again."""
+    return _digest(authorization.encode("utf-8", "surrogateescape"))
+
+
 def user_of(authorization: str) -> str:
-    """The name in a header that `is_known` has accepted; "" where there is none."""
-    return _credentials(authorization).partition(b":")[0].decode("utf-8", "replace")
+    """The name in an Authorization header, at most 64 characters of it; "" where there is none."""
+    return _credentials(authorization).partition(b":")[0].decode("utf-8", "replace")[:_LONGEST_NAME]
 
 
 def _credentials(authorization: str) -> bytes:
@@ -78,3 +91,25 @@ def is_own_page(headers: Mapping[str, str]) -> bool:
     except ValueError:
         return False
     return bool(place) and place == headers.get("Host")
+
+
+def is_own_name(host: str | None, names: Iterable[str]) -> bool:
+    """Whether a Host header names this machine: by a number, as localhost, or by one of `names`.
+
+    Where a page wants no password, a foreign name is how another site's script reaches it: the site lets its own name
+    lead to our address (DNS rebinding), and is then of our origin in the browser's eyes. A number leads nowhere else.
+    Programs that send no Host are nobody's script.
+    """
+    if host is None:
+        return True
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    if name == "localhost" or name.endswith(".localhost") or name in {each.lower() for each in names}:
+        return True
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True

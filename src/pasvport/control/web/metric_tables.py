@@ -179,6 +179,7 @@ OTHERS: tuple[tuple[str, str, str, str], ...] = (
         "Connections to the statistics for which there was no room",
     ),
     ("pasvport_web_responses_total", COUNTER, "code", "Answers of the statistics"),
+    ("pasvport_web_login_failures_total", COUNTER, "", "Wrong passwords given to the statistics"),
 )
 """Metrics that no single field shows: name, type, labels, meaning."""
 OTHER_HELP = {name: doc for name, _, _, doc in OTHERS}

@@ -42,6 +42,7 @@ class WebFigures:
     refused: int = 0
     responses: tuple[tuple[int, int], ...] = ()
     draining: int = 0
+    login_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ def _own(generation: Serving, web: WebFigures) -> Iterator[Metric]:
     yield from _other("pasvport_web_connections_refused_total", [({}, web.refused)], tables.COUNTER)
     answers = [({"code": str(code)}, float(count)) for code, count in web.responses]
     yield from _other("pasvport_web_responses_total", answers, tables.COUNTER)
+    yield from _other("pasvport_web_login_failures_total", [({}, web.login_failures)], tables.COUNTER)
 
 
 def workers_alive(generation: Serving) -> int:

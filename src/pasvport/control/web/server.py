@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -35,6 +36,23 @@ _QUIET = logging.getLogger("pasvport.web")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 _QUIET.setLevel(logging.CRITICAL)
+
+
+class _Conversation(web.RequestHandler):
+    """One connection. What is no HTTP gets an answer that names neither the library nor any version."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("cut in the middle of an answer")
+        response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers=dict(HEADERS))
+        response.force_close()
+        return response
 
 
 class WebServer:
@@ -95,9 +113,11 @@ class WebServer:
         async def answer(request: web.BaseRequest) -> web.StreamResponse:
             return await self._answer(key, request)
 
-        return web.Server(
-            answer,
-            access_log=None,
+        server = web.Server(answer)
+        return lambda: _Conversation(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type] # which it takes for none
             logger=_QUIET,
             keepalive_timeout=_PATIENCE,
             lingering_time=1.0,
@@ -110,7 +130,8 @@ class WebServer:
         if door is None or proxy is None or proxy.stats is None:
             return web.Response(status=503, headers=dict(HEADERS))
         door.requested(request.transport)
-        site = Site(self._supervisor.generation, proxy.stats, self._memory, self._figures)
+        generation = self._supervisor.generation
+        site = Site(generation, proxy.name, proxy.stats, self._memory, self._figures, door.patience)
         try:
             async with asyncio.timeout(door.patience):
                 response = await site.answer(request)
@@ -134,6 +155,7 @@ class WebServer:
             connections=sum(len(door.guests) for door in self._doors.values()),
             refused=self._refused + sum(door.refused for door in self._doors.values()),
             responses=tuple(sorted(self._memory.responses.items())),
+            login_failures=self._memory.attempts.total,
             draining=len(self._supervisor.former),
         )
 
@@ -158,6 +180,7 @@ class WebServer:
         """One look, and a sample when it is time; when the last sample was taken."""
         generation, memory = self._supervisor.generation, self._memory
         memory.watch.look(generation, time.time())
+        memory.tell_failures(generation)
         now = time.monotonic()
         if now - sampled < STEP - _LOOK / 2:
             return sampled

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from aiohttp import web
 from pasvport.control.background import in_thread
 from pasvport.control.statistics import Selection, stat_rows
 from pasvport.control.web import admin, guard, live, metrics, page, wellbeing
+from pasvport.control.web.attempts import LINE_EVERY, LONGEST_DELAY, Attempts, source_of
 from pasvport.control.web.history import History
 from pasvport.control.web.served import Serving
 from pasvport.control.web.target import Page, Target, parse, sample_after
@@ -23,7 +26,7 @@ from pasvport.exposition import schema, stat
 from pasvport.model import Stats
 
 Written = TypeVar("Written", str, bytes)
-_NOTICE = 5
+_WARNING, _NOTICE = 4, 5
 _MANY_ROWS = 200
 """Rows from which on a text is written in a thread, one at a time."""
 _BODY_PATIENCE = 5.0
@@ -42,16 +45,36 @@ class Memory:
     moment: live.Moment = field(default_factory=live.Moment)
     responses: Counter[int] = field(default_factory=Counter)
     press: asyncio.Lock = field(default_factory=asyncio.Lock)
+    attempts: Attempts = field(default_factory=Attempts)
+    foreign_told: float = float("-inf")
+
+    def tell_failures(self, generation: Serving) -> None:
+        """Say in the log which logins failed, as often as it is due."""
+        for line in self.attempts.lines(time.monotonic()):
+            generation.journal.say(_WARNING, line)
+
+    def tell_foreign(self, generation: Serving, host: str) -> None:
+        """Say that an order came under a foreign name; now and then, for a script may try for ever."""
+        now = time.monotonic()
+        if now - self.foreign_told >= LINE_EVERY:
+            self.foreign_told = now
+            why = "it is none of this machine's, and the page has no 'stats auth'"
+            generation.journal.say(_WARNING, f"Statistics page: order under the name {host[:255]!r} refused: {why}.")
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """`generation` serves now; `stats` is what the proxy says; `figures` are the web server's own."""
+    """`generation` serves now; `stats` is what the proxy says; `figures` are the web server's own.
+
+    `patience` is the seconds that an answer may take.
+    """
 
     generation: Serving
+    proxy: str
     stats: Stats
     memory: Memory
     figures: Callable[[], metrics.WebFigures]
+    patience: float
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to any request. Raises nothing that is the client's fault."""
@@ -59,7 +82,9 @@ class Site:
         allowed = {"GET", "HEAD"} | ({"POST"} if target.page is Page.HTML else set())
         if request.method not in allowed:
             return _text(405, "Method not allowed\n", {"Allow": ", ".join(sorted(allowed))})
-        known = self._is_known(request)
+        known = await self._is_known(request)
+        if known is None:
+            return _text(429, "Too many failed logins.\n", {"Retry-After": str(int(LONGEST_DELAY))})
         if not known and not self._is_open(target):
             return _text(401, "You need a valid user and password to access this content.\n", self._challenge())
         if target.page is Page.HEALTH:
@@ -70,10 +95,25 @@ class Site:
 
     # --- who may --------------------------------------------------------------------------------------------------
 
-    def _is_known(self, request: web.BaseRequest) -> bool:
-        if not self.stats.users:
+    async def _is_known(self, request: web.BaseRequest) -> bool | None:
+        """Whether it is a user; a wrong password is found out late. None: the source may not try now."""
+        given = request.headers.get("Authorization", "")
+        if not (self.stats.users and given):
+            return not self.stats.users
+        attempts, source, mark = self.memory.attempts, source_of(request.remote), guard.mark_of(given)
+        if not attempts.may_try(source, mark):
+            return None
+        if guard.is_known(given, self.stats.users):
+            attempts.succeeded(source, mark)
             return True
-        return guard.is_known(request.headers.get("Authorization", ""), self.stats.users)
+        delay = attempts.failed(source, guard.user_of(given), time.monotonic())
+        self.memory.watch.failed_login(self.proxy, time.time())
+        self.memory.tell_failures(self.generation)
+        try:
+            await asyncio.sleep(min(delay, self.patience / 2))
+        finally:
+            attempts.answered(source)
+        return False
 
     def _is_open(self, target: Target) -> bool:
         return target.page is Page.HEALTH or (target.page is Page.METRICS and self.stats.metrics)
@@ -163,7 +203,7 @@ class Site:
         return _text(303, "", {"Location": f"{self.stats.uri};st={word}"})
 
     async def _obey(self, request: web.BaseRequest) -> str:
-        if not self.stats.admin or not guard.is_own_page(request.headers):
+        if not self.stats.admin or not guard.is_own_page(request.headers) or self._is_foreign(request):
             return "DENY"
         form = await _form(request)
         if form is None:
@@ -176,6 +216,15 @@ class Site:
         who = f"{user or 'somebody'} from {request.remote or 'a UNIX socket'}"
         self.generation.journal.say(_NOTICE, f"Statistics page: {order.told(self.generation)} ordered by {who}.")
         return word
+
+    def _is_foreign(self, request: web.BaseRequest) -> bool:
+        """Whether a page without a password is called by a name that is not this machine's."""
+        host = request.headers.get("Host")
+        names = (socket.gethostname(), self.generation.config.settings.node or "")
+        if self.stats.users or guard.is_own_name(host, names):
+            return False
+        self.memory.tell_foreign(self.generation, host or "")
+        return True
 
 
 _PAGES: Mapping[Page, Callable[[Site, Target], Awaitable[web.StreamResponse]]] = {

@@ -78,6 +78,10 @@ class Watch:
         """What is known of a server; an empty past for one never seen."""
         return self._pasts.get((proxy, server)) or Past()
 
+    def failed_login(self, proxy: str, now: float) -> None:
+        """Somebody gave a wrong password to a page."""
+        self._tell(now, "bad", "login", proxy, "", "failed login to the statistics page")
+
     def look(self, generation: Serving, now: float) -> None:
         """Compare with the last look. `now` is seconds since the epoch."""
         is_new = generation is not self._generation
