@@ -28,7 +28,7 @@ from pasvport.model import (
     ServerPort,
 )
 from pasvport.record import CounterLayout, ServerState
-from pasvport.wire import Deframer, HardStop, Listener, Ready, Start, encode
+from pasvport.wire import FROM_WORKER, Deframer, HardStop, Listener, Ready, Start, encode
 
 ORIGIN = Origin("test.cfg", 1)
 DEADLINE = 10.0
@@ -123,7 +123,7 @@ class Rig:
                 process_id=os.getpid(),
             )
         )
-        self._deframer = Deframer()
+        self._deframer = Deframer(FROM_WORKER)
         self.messages = []
         self.expect(Ready)
 

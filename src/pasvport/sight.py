@@ -1,13 +1,17 @@
 """What can be seen of a running worker: the rows that answer the runtime API's questions.
 
-Rows travel as plain tuples (a wire.Answered holds nothing else); whoever receives them gives them their names back with
-`SessionSight._make(row)`. Ages and idle times are seconds. Numbers that identify are unique over the workers of a
-generation.
+Rows travel as plain tuples; the asker reads them as these classes, whose fields have bounds (`bounds`): what a worker
+tells is not believed. Ages and idle times are seconds. Numbers that identify are unique over the
+workers of a generation.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
+
+from pasvport.bounds import Count, Moment, Number, Octets, Seconds, Whole, Word
 
 _WORKER_BITS = 40
 """A worker would need centuries to begin that many sessions."""
@@ -18,17 +22,22 @@ def session_id(worker: int, number: int) -> int:
     return (worker + 1) << _WORKER_BITS | number
 
 
+def worker_of_session(identity: int) -> int:
+    """The worker that a `session_id` names; below 0 for what is none."""
+    return (identity >> _WORKER_BITS) - 1
+
+
 class FlowSight(NamedTuple):
     """One direction of a session. `left` is seconds until the source's silence ends the session, None: never."""
 
-    total: int
+    total: Whole
     ended: bool = False
     shut: bool = False
     clogged: bool = False
     spliced: bool = False
-    held: int = 0
-    read_left: float | None = None
-    write_left: float | None = None
+    held: Whole = 0
+    read_left: Seconds | None = None
+    write_left: Seconds | None = None
 
 
 class SessionSight(NamedTuple):
@@ -38,65 +47,65 @@ class SessionSight(NamedTuple):
     `entries` the stick entries that the session pins: (table, key as `show table` prints it).
     """
 
-    identity: int
-    worker: int
-    number: int
-    accepted: float
-    age: float
-    client_idle: float
-    server_idle: float
-    family: str
-    client_host: str
-    client_port: int
-    frontend: str
-    listener: str
-    listener_id: int
-    backend: str
-    server: str
-    phase: str
-    client_descriptor: int
-    server_descriptor: int
-    upload: tuple[object, ...]
-    download: tuple[object, ...]
-    expires: float | None
-    phase_expires: float | None
-    retries: int
+    identity: Whole
+    worker: Whole
+    number: Whole
+    accepted: Moment
+    age: Seconds
+    client_idle: Seconds
+    server_idle: Seconds
+    family: Word
+    client_host: Word
+    client_port: Whole
+    frontend: Word
+    listener: Word
+    listener_id: Whole
+    backend: Word
+    server: Word
+    phase: Word
+    client_descriptor: Number
+    server_descriptor: Number
+    upload: FlowSight
+    download: FlowSight
+    expires: Seconds | None
+    phase_expires: Seconds | None
+    retries: Whole
     redispatched: bool
-    queues: tuple[int, int]
-    entries: tuple[tuple[str, str], ...] = ()
-    local_address: str = ""
-    source_address: str = ""
-    server_address: str = ""
+    queues: tuple[Count, Count]
+    entries: Annotated[tuple[tuple[Word, Word], ...], Meta(max_length=1024)] = ()
+    local_address: Word = ""
+    source_address: Word = ""
+    server_address: Word = ""
 
     @property
     def bytes_in(self) -> int:
         """What the client sent."""
-        return FlowSight._make(self.upload).total
+        return self.upload.total
 
     @property
     def bytes_out(self) -> int:
         """What the server sent."""
-        return FlowSight._make(self.download).total
+        return self.download.total
 
 
 class FtpSessionSight(NamedTuple):
     """One control connection of `mode ftp`. `user` and `last_command` are the client's bytes, without any secret."""
 
-    identity: int
-    worker: int
-    client: str
-    user: bytes
-    frontend: str
-    backend: str
-    server: str
-    phase: str
-    age: float
-    idle: float
-    commands: int
-    transfers: int
-    bytes_in: int
-    bytes_out: int
-    last_command: bytes
+    identity: Whole
+    worker: Whole
+    client: Word
+    user: Octets
+    frontend: Word
+    backend: Word
+    server: Word
+    phase: Word
+    age: Seconds
+    idle: Seconds
+    commands: Whole
+    transfers: Whole
+    bytes_in: Whole
+    bytes_out: Whole
+    last_command: Octets
 
 
 class TransferSight(NamedTuple):
@@ -105,70 +114,70 @@ class TransferSight(NamedTuple):
     `direction` is record.Direction's word, the modes are record.DataMode's; `started` is seconds since the epoch.
     """
 
-    session: int
-    worker: int
-    user: bytes
-    client: str
-    frontend: str
-    backend: str
-    server: str
-    direction: str
-    verb: str
-    path: bytes
-    size: int
-    expected: int
-    started: float
-    client_mode: str
-    server_mode: str
-    port: int
+    session: Whole
+    worker: Whole
+    user: Octets
+    client: Word
+    frontend: Word
+    backend: Word
+    server: Word
+    direction: Word
+    verb: Word
+    path: Octets
+    size: Whole
+    expected: Whole
+    started: Moment
+    client_mode: Word
+    server_mode: Word
+    port: Whole
 
 
 class LoginFailureSight(NamedTuple):
     """A login that failed lately. `user` is the name that was given, `when` seconds since the epoch."""
 
-    when: float
-    worker: int
-    client: str
-    user: bytes
-    frontend: str
-    backend: str
-    server: str
+    when: Moment
+    worker: Whole
+    client: Word
+    user: Octets
+    frontend: Word
+    backend: Word
+    server: Word
 
 
 class LeaseSight(NamedTuple):
     """One data port in use. `network` is whose connection it waits for; `connected`: it came."""
 
-    frontend: str
-    port: int
-    network: str
-    age: float
-    worker: int
+    frontend: Word
+    port: Whole
+    network: Word
+    age: Seconds
+    worker: Whole
     connected: bool
 
 
 class ActivitySight(NamedTuple):
     """What a worker's loop did since it started. Microseconds where the name says so."""
 
-    worker: int
-    process_id: int
-    epoch: float
-    turns: int
-    events: int
-    longest_turn_us: int
-    busy_us: int
+    worker: Whole
+    process_id: Whole
+    epoch: Moment
+    turns: Whole
+    events: Whole
+    longest_turn_us: Whole
+    busy_us: Whole
     deferred: int
-    sessions: int
-    accepted: int
-    pipes_used: int
-    pipes_free: int
-    descriptors: int
-    dropped_messages: int
-    questions: int
+    sessions: Whole
+    accepted: Whole
+    pipes_used: Whole
+    pipes_free: Whole
+    descriptors: Whole
+    dropped_messages: Whole
+    questions: Whole
 
 
 class TableSight(NamedTuple):
     """How many entries a stick table holds in one worker; `shared`: others may hold the same keys."""
 
-    name: str
-    used: int
+    name: Word
+    used: Whole
     shared: bool

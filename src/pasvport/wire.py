@@ -1,26 +1,37 @@
-"""Messages between supervisor and worker: frozen values, framed with a four-byte length.
+"""Messages between supervisor and worker: frozen values, framed with a four-byte length and the number of their class.
 
-Both ends are this package and share a UNIX stream socket; still, a worker talks to the outside and is not believed
-blindly: the decoder builds only the classes named in `_ALLOWED`, whatever the bytes say.
+Both ends are this package and share a UNIX stream socket; still, a worker talks to the outside and is not believed:
+each end takes only the messages that are for it, and of what a worker tells every field has a bound (`bounds`), which
+holds before anything is built. The body is MessagePack, written and read by msgspec by the types of the fields.
 Times in messages are seconds of the monotonic clock unless a field says otherwise.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
-from types import ModuleType
-from typing import get_args
+from functools import cache
+from typing import Annotated, cast, get_args
 
-from pasvport import address, model, record
+import msgspec
+
+from pasvport import model, record
+from pasvport.bounds import Count, Octets, Place, Seconds, Text, Whole, Word, visible
 from pasvport.errors import WireError
 
-MAX_MESSAGE = 256 * 1024 * 1024
-_HEAD = struct.Struct("!I")
+LARGEST_FROM_SUPERVISOR = 256 << 20
+"""Bytes of a message: a configuration of a million servers."""
+LARGEST_FROM_WORKER = 8 << 20
+PORTION = 1 << 20
+"""Bytes of rows about which a worker ends a part of an answer; one row may be larger."""
+MOST_ROWS = 2000
+"""Rows of a part, or of a portion of entries."""
+_HEAD = struct.Struct("!IB")
+_LENGTH = struct.Struct("!I")
+_LATIN = 0x80
+"""Bit of the class's number: every text stands as the Latin-1 of its bytes, because one of them is no UTF-8."""
 
 
 # --- supervisor -> worker -----------------------------------------------------------------------------------------
@@ -63,8 +74,8 @@ class Start:
     descriptor_limit: int = 0
     hold: bool = False
     mixed: bool = False
-    orders: tuple[Message, ...] = ()
-    """What an operator ordered before this worker was there; done before it accepts."""
+    orders: tuple[bytes, ...] = ()
+    """What an operator ordered before this worker was there, as frames; done before it accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,13 @@ class TellEntries:
     changed: bool = False
 
 
+# The three numbers of a rate are counted by whoever believes them: msgspec up to 0.23 crashes in a garbage collection
+# where a union has a bounded number and a tuple of fixed length (a test looks at all types).
+_Some = Annotated[tuple[Whole, ...], msgspec.Meta(max_length=1024)]
+Figure = Whole | Annotated[tuple[Whole | _Some, ...], msgspec.Meta(max_length=1024)]
+"""What an entry holds of one stored type: a number, a rate, or an array of either."""
+
+
 @dataclass(frozen=True, slots=True)
 class EntryRow:
     """A stick entry on its way to another worker. `left` is in seconds, None for ever.
@@ -133,20 +151,20 @@ class EntryRow:
     array a tuple in a tuple. Empty: another worker has it.
     """
 
-    key: bytes
-    server_id: int
-    server_key: str
-    left: float | None
-    data: tuple[object, ...] = ()
+    key: Octets
+    server_id: Place
+    server_key: Word
+    left: Seconds | None
+    data: Annotated[tuple[Figure, ...], msgspec.Meta(max_length=64)] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TakeEntries:
     """Entries of a table as an earlier generation had them; `stores` names what `data` of the rows holds."""
 
-    table: str
-    stores: tuple[str, ...]
-    rows: tuple[EntryRow, ...]
+    table: Word
+    stores: Annotated[tuple[Word, ...], msgspec.Meta(max_length=64)]
+    rows: Annotated[tuple[EntryRow, ...], msgspec.Meta(max_length=MOST_ROWS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +232,7 @@ class Ready:
 class BootFailed:
     """The worker could not start, and would not if tried again; the text is for the operator."""
 
-    text: str
+    text: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +247,9 @@ class ObservedErrors:
     `good` is True when a success came after the errors (which resets the count).
     """
 
-    proxy: int
-    server: int
-    errors: int
+    proxy: Place
+    server: Place
+    errors: Place
     good: bool
 
 
@@ -239,46 +257,49 @@ class ObservedErrors:
 class EntryLearnt:
     """A stick entry stored here that other workers must know; see ShareEntry."""
 
-    table: str
-    key: bytes
-    server_id: int
+    table: Word
+    key: Octets
+    server_id: Place
 
 
 @dataclass(frozen=True, slots=True)
 class EntriesTold:
     """Answer to TellEntries: some entries, by table. `last`: there are no more."""
 
-    parts: tuple[TakeEntries, ...]
+    parts: Annotated[tuple[TakeEntries, ...], msgspec.Meta(max_length=MOST_ROWS)]
     last: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A part of the answer to an Ask: rows of plain values; `last` with the final part. `error`: why there is none."""
+    """A part of the answer to an Ask, `last` with the final one. `error`: why there is none.
 
-    number: int
-    rows: tuple[tuple[object, ...], ...]
+    `rows` are those of `encode_rows`; what they are depends on the question, which the asker knows: `read_rows`.
+    """
+
+    number: Count
+    rows: Annotated[bytes, msgspec.Meta(max_length=LARGEST_FROM_WORKER)]
     last: bool
-    error: str = ""
+    error: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FeaturesLearnt:
     """`mode ftp`: a server lists fewer features than its backend was known for; see FeaturesKnown."""
 
-    proxy: int
-    features: tuple[bytes, ...]
+    proxy: Place
+    features: Annotated[tuple[Annotated[bytes, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=64)]
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something the operator should read, at a syslog level (0..7); said on stderr and in the global logs."""
 
-    level: int
-    text: str
+    level: Annotated[int, msgspec.Meta(ge=0, le=7)]
+    text: Text
 
 
-Message = (
+FromSupervisor = (
     Start
     | ServerChanged
     | ShareEntry
@@ -293,89 +314,122 @@ Message = (
     | TakeEntries
     | Ask
     | FeaturesKnown
-    | Ready
-    | BootFailed
-    | Drained
-    | ObservedErrors
-    | EntryLearnt
-    | EntriesTold
-    | Answered
-    | FeaturesLearnt
-    | Notice
 )
+FromWorker = (
+    Ready | BootFailed | Drained | ObservedErrors | EntryLearnt | EntriesTold | Answered | FeaturesLearnt | Notice
+)
+Message = FromSupervisor | FromWorker
 
-_MESSAGES = frozenset(get_args(Message))
-
-
-def _classes(home: ModuleType) -> dict[tuple[str, str], type]:
-    """What a module or package of ours defines, by the two names that a pickle gives a class."""
-    return {
-        (kind.__module__, kind.__name__): kind
-        for kind in vars(home).values()
-        if isinstance(kind, type) and kind.__module__.startswith(home.__name__)
-    }
-
-
-_ALLOWED = _classes(address) | _classes(model) | _classes(record)
-_ALLOWED |= {(__name__, kind.__name__): kind for kind in (*_MESSAGES, Listener, EntryRow)}
+FROM_SUPERVISOR: frozenset[type] = frozenset(get_args(FromSupervisor))
+FROM_WORKER: frozenset[type] = frozenset(get_args(FromWorker))
+_CLASSES: tuple[type, ...] = get_args(Message)
+_NUMBERS = {kind: number for number, kind in enumerate(_CLASSES)}
+_ENCODER = msgspec.msgpack.Encoder()
 
 
-class _Pickler(pickle.Pickler):
-    """Writes a member of an enumeration as its class and value.
-
-    Python 3.11.0 to 3.11.3 (Debian 12 has 3.11.2) would write a call of `getattr`, which the reader rightly refuses.
-    """
-
-    def reducer_override(self, value: object) -> tuple[type[Enum], tuple[object]]:
-        return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds values of our own value modules and of this one, nothing else."""
-
-    def find_class(self, module: str, name: str) -> type:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise WireError(f"message names {module}.{name}, which is not part of the wire") from None
+# --- frames -------------------------------------------------------------------------------------------------------
 
 
 def encode(message: Message) -> bytes:
-    """One framed message."""
-    buffer = io.BytesIO()
-    _Pickler(buffer, protocol=5).dump(message)
-    body = buffer.getvalue()
-    return _HEAD.pack(len(body)) + body
-
-
-def decode(body: bytes) -> Message:
-    """The value of one frame's body. Raises WireError for anything that is not one of ours."""
+    """One framed message. What a worker tells comes with its texts made `visible`, if one of them is no UTF-8."""
+    number = _NUMBERS[type(message)]
     try:
-        value = _Unpickler(io.BytesIO(body)).load()
-    except WireError:
-        raise
-    except Exception as error:  # a damaged pickle may raise nearly anything; all of it means the same here
-        raise WireError(f"undecodable message: {error}") from error
-    if type(value) not in _MESSAGES:
-        raise WireError(f"not a message: {type(value).__name__}")
-    return value  # type: ignore[no-any-return]
+        body = _ENCODER.encode(message)
+    except UnicodeEncodeError:
+        is_ours = type(message) in FROM_SUPERVISOR
+        body = _ENCODER.encode(_with_texts(message, _as_latin if is_ours else visible))
+        number |= _LATIN if is_ours else 0
+    return _HEAD.pack(len(body) + 1, number) + body
+
+
+def decode(body: bytes, expected: frozenset[type] = FROM_SUPERVISOR) -> Message:
+    """The value of one frame's body (behind the length). Raises WireError for all but a sound one of `expected`."""
+    number = body[0] if body else _LATIN
+    latin = bool(number & _LATIN) and expected is not FROM_WORKER
+    number &= ~_LATIN if latin else 0xFF
+    kind = _CLASSES[number] if number < len(_CLASSES) else None
+    if kind not in expected:
+        raise WireError(f"unexpected message {kind.__name__ if kind else number}")
+    value = _read(_decoder(kind), memoryview(body)[1:], kind.__name__)
+    message = cast(Message, _with_texts(value, _as_bytes) if latin else value)
+    return replace(message, arguments=_tuples(message.arguments)) if isinstance(message, Ask) else message
+
+
+def encode_rows(rows: Iterable[tuple[object, ...]]) -> bytes:
+    """Rows of an answer: tuples of plain values."""
+    found = tuple(rows)
+    try:
+        return _ENCODER.encode(found)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(_with_texts(found, visible))
+
+
+def read_rows(rows: bytes, kind: object) -> list[tuple[object, ...]]:
+    """The rows of an answer, each of which is of the type `kind`. Raises WireError."""
+    return cast(list[tuple[object, ...]], _read(_rows_decoder(kind), rows, "answer")) if rows else []
+
+
+@cache
+def _decoder(kind: type) -> msgspec.msgpack.Decoder[object]:
+    return msgspec.msgpack.Decoder(kind)
+
+
+@cache
+def _rows_decoder(kind: type) -> msgspec.msgpack.Decoder[object]:
+    return msgspec.msgpack.Decoder(Annotated[list[kind], msgspec.Meta(max_length=MOST_ROWS)])  # type: ignore[valid-type]
+
+
+def _read(decoder: msgspec.msgpack.Decoder[object], body: bytes | memoryview, name: str) -> object:
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
+        # The error quotes the path of the field, which the types name, and nothing of the message.
+        raise WireError(f"bad {name}: {error}") from None
+
+
+def _tuples(values: Iterable[object]) -> tuple[object, ...]:
+    return tuple(_tuples(value) if isinstance(value, list) else value for value in values)
+
+
+# --- texts that are no UTF-8 --------------------------------------------------------------------------------------
+
+
+def _as_latin(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _as_bytes(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _with_texts(value: object, change: Callable[[str], str]) -> object:
+    """A message, or rows, with every text changed."""
+    if isinstance(value, str):
+        return value if isinstance(value, Enum) else change(value)
+    if isinstance(value, tuple):
+        return tuple(_with_texts(each, change) for each in value)
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    return replace(value, **{each.name: _with_texts(getattr(value, each.name), change) for each in fields(value)})
 
 
 class Deframer:
-    """Incremental splitter: feed bytes as they come, iterate whole messages."""
+    """Incremental splitter: feed bytes as they come, iterate whole messages of those that are `expected`."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: frozenset[type] = FROM_SUPERVISOR) -> None:
+        self._expected = expected
+        self._largest = LARGEST_FROM_WORKER if expected is FROM_WORKER else LARGEST_FROM_SUPERVISOR
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Yields every message completed by `data`. Raises WireError on a frame larger than MAX_MESSAGE."""
+        """Yields every message completed by `data`. Raises WireError on a frame that is too large, or no message."""
         self._buffer += data
-        while len(self._buffer) >= _HEAD.size:
-            (length,) = _HEAD.unpack_from(self._buffer)
-            if length > MAX_MESSAGE:
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            if length > self._largest:
                 raise WireError(f"frame of {length} bytes")
-            if len(self._buffer) < _HEAD.size + length:
+            if len(self._buffer) < _LENGTH.size + length:
                 return
-            body = bytes(self._buffer[_HEAD.size : _HEAD.size + length])
-            del self._buffer[: _HEAD.size + length]
-            yield decode(body)
+            body = bytes(self._buffer[_LENGTH.size : _LENGTH.size + length])
+            del self._buffer[: _LENGTH.size + length]
+            yield decode(body, self._expected)

@@ -17,10 +17,11 @@ from farm.ports import free_ports
 from farm.waiting import until
 from pasvport.control.api import commands_tables, ftp_words
 from pasvport.control.questions import Questions
-from pasvport.model import KeyType, Origin, StickTable, StoredType
+from pasvport.control.validation import Validator
+from pasvport.model import Config, KeyType, Origin, Proxy, StickTable, StoredType
 from pasvport.sight import FtpSessionSight, LeaseSight, TableSight, TransferSight
 from pasvport.stick.show import Row
-from pasvport.wire import Answered
+from pasvport.wire import Answered, encode_rows
 from process_rig import DEFAULTS, Running, Upstream, is_cut, session, source_for, talk
 
 
@@ -187,7 +188,7 @@ class Played:
         if message.what in ("more", "cancel"):
             return
         rows = tuple(tuple(row) for row in getattr(self, message.what)(*message.arguments))
-        self.questions.answered(self, Answered(message.number, rows, True))
+        self.questions.answered(self, Answered(message.number, encode_rows(rows), True))
 
     def tables(self):
         return [TableSight("be", len(self.keys), self.shared)]
@@ -203,7 +204,8 @@ class Played:
 
 def played(held, *, shared):
     workers = [Played(number, keys, shared=shared) for number, keys in enumerate(held)]
-    questions = Questions(lambda: workers)
+    proxy = Proxy(Origin("t", 1), "be", 0, 1, True, True, stick_table=TABLE)
+    questions = Questions(lambda: workers, Validator(Config(proxies=(proxy,))).rows)
     for worker in workers:
         worker.questions = questions
     proxy = SimpleNamespace(stick_table=TABLE, name="be")

@@ -15,7 +15,7 @@ from pasvport.model import KeyType, Origin, StickTable, StoredType
 from pasvport.steering import worker_of
 from pasvport.stick import table as stick
 from pasvport.stick.data import Rate
-from pasvport.wire import EntryLearnt, EntryRow, ShareEntry, TakeEntries, TellEntries, decode, encode
+from pasvport.wire import FROM_WORKER, EntryLearnt, EntryRow, ShareEntry, TakeEntries, TellEntries, decode, encode
 
 NOWHERE = Origin("x.cfg", 1)
 STORES = (StoredType("conn_cnt"), StoredType("conn_cur"), StoredType("conn_rate", 10_000), StoredType("gpc", 0, 2))
@@ -34,7 +34,7 @@ def told(live, now, *, portion=3, changed=False):
     while not answers or not answers[-1].last:
         telling.answer(TellEntries(portion, begin=begin, changed=changed), now)
         begin, messages = False, messages + 1
-        answer = decode(encode(answers[-1])[4:])
+        answer = decode(encode(answers[-1])[4:], FROM_WORKER)
         for part in answer.parts:
             assert len(part.rows) <= portion
             rows.append(part)

@@ -7,11 +7,12 @@ import pytest
 
 from engine_rig import DEADLINE, ORIGIN, Rig, config, server
 from pasvport import sight
+from pasvport.control.validation import ROWS
 from pasvport.engine.queries import CREDIT, PART
 from pasvport.model import Expression, Global, KeyType, StickAction, StickRule, StickTable, StoredType
 from pasvport.sight import ActivitySight, SessionSight, TableSight
 from pasvport.stick.show import Row
-from pasvport.wire import Answered, Ask, ShareEntry
+from pasvport.wire import Answered, Ask, ShareEntry, read_rows
 
 STORES = (StoredType("server_id"), StoredType("conn_cur"), StoredType("gpc0"))
 
@@ -56,9 +57,11 @@ class Asker:
     def __init__(self, rig):
         self.rig = rig
         self.number = 0
+        self.asked = {}
 
     def begin(self, what, *arguments):
         self.number += 1
+        self.asked[self.number] = what
         self.rig.send(Ask(self.number, what, arguments))
         return self.number
 
@@ -67,7 +70,7 @@ class Asker:
         while True:
             answered = part(self.rig, number)
             assert not answered.error, answered.error
-            rows += answered.rows
+            rows += read_rows(answered.rows, ROWS[self.asked[number]])
             if answered.last:
                 return rows
             self.rig.send(Ask(0, "more", (number,)))
@@ -198,7 +201,7 @@ def test_what_nobody_knows_is_refused():
     with Rig(config([server("s1", ("127.0.0.1", 9))])) as rig:
         rig.send(Ask(1, "nonsense"))
         answered = rig.expect(Answered)
-        assert answered == Answered(1, (), True, "no question is called 'nonsense'")
+        assert answered == Answered(1, b"", True, "no question is called 'nonsense'")
         rig.send(Ask(2, "entries"))
         answered = rig.expect(Answered)
         assert answered.last
@@ -218,7 +221,7 @@ def test_no_more_is_sent_than_was_granted():
         assert not rig.messages
         rig.send(Ask(0, "more", (number,)))
         rest = asker.rest(number)
-        assert sum(len(each.rows) for each in first) + len(rest) == PART * 40
+        assert sum(len(read_rows(each.rows, Row)) for each in first) + len(rest) == PART * 40
 
 
 def test_a_cancelled_question_is_over():
@@ -253,7 +256,7 @@ def test_a_dump_of_a_hundred_thousand_entries_does_not_hold_the_loop(upstream):
         rows, sessions, is_last = 0, 0, False
         while not is_last:
             answered = part(rig, number)
-            rows, is_last = rows + len(answered.rows), answered.last
+            rows, is_last = rows + len(read_rows(answered.rows, Row)), answered.last
             rig.send(Ask(0, "more", (number,)))
             if sessions < 20:
                 with rig.connect() as client, upstream.accept() as behind:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 
 from pasvport.config.diagnostics import Diagnostics, Severity, Speaker, preamble, render
 
@@ -89,10 +90,10 @@ class Console:
         """A line without label on stderr."""
         self._write(f"{text}\n")
 
-    def trace(self, text: str) -> None:
-        """A line of `-d`: what passes between the processes."""
+    def trace(self, word: Callable[..., str], *values: object) -> None:
+        """A line of `-d`: what passes between the processes. `word` makes it of `values`, only where it is shown."""
         if self._debug:
-            self._write(f"{text}\n")
+            self._write(f"{word(*values)}\n")
 
     def _speaker(self) -> Speaker:
         return Speaker(os.getpid(), self.program, self._version, self._executable)

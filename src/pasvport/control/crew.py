@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pasvport.control.workers import Worker, describe
 from pasvport.errors import ResourceError
-from pasvport.wire import BootFailed, Drained, HardStop, Message, Ready
+from pasvport.wire import BootFailed, Drained, HardStop, Message, Ready, ShareEntry
 
 BOOT = 30.0
 """Seconds a worker may take until it accepts."""
@@ -17,6 +17,9 @@ FAREWELL = 2.0
 _STEADY = 10.0
 """A worker that lived this long, in seconds, was no victim of a bad start."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+
+_LARGEST_BACKLOG = 4 << 20
+"""Bytes that a worker may not have read before entries of others are kept from it."""
 
 Spawn = Callable[[int, Callable[[Worker, Message], None], Callable[[Worker, int], None]], Worker]
 
@@ -91,7 +94,9 @@ class Crew:
     # --- losing and replacing -------------------------------------------------------------------------------------
 
     def excuse(self, worker: Worker) -> str:
-        """Why the worker could not start, in its own words; "" when it said nothing."""
+        """Why the worker had to be killed, or, in its own words, could not start; "" when neither is known."""
+        if worker.fault:
+            return f"killed for what it told the supervisor ({worker.fault})"
         return self._excuses.get(worker.number, "")
 
     def _left(self, worker: Worker, status: int) -> None:
@@ -196,3 +201,11 @@ class Crew:
     async def _next_change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
+
+
+def share(workers: Iterable[Worker], entry: ShareEntry, *, besides: Worker | None = None) -> None:
+    """Tell what one worker learnt to others. One that does not read as fast as it is told misses some: what another
+    worker tells must not cost it its life, and an entry in use is told again."""
+    for worker in workers:
+        if worker is not besides and worker.backlog <= _LARGEST_BACKLOG:
+            worker.send(entry)

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pasvport import slots, sockets
+from pasvport.bounds import visible
 from pasvport.control import report, statement
 from pasvport.control.allowances import Allowances
 from pasvport.control.console import Console
-from pasvport.control.crew import Crew
+from pasvport.control.crew import Crew, share
 from pasvport.control.doors import Doors
 from pasvport.control.features import Features
 from pasvport.control.idleness import Idleness
@@ -27,8 +28,10 @@ from pasvport.control.ports import Ports
 from pasvport.control.prober import Prober
 from pasvport.control.questions import Questions
 from pasvport.control.rates import Rates
+from pasvport.control.remarks import Remarks
 from pasvport.control.roster import Roster
 from pasvport.control.tally import Tally
+from pasvport.control.validation import Validator
 from pasvport.control.workers import Worker, describe
 from pasvport.errors import ResourceError
 from pasvport.model import Config, Proxy
@@ -48,6 +51,7 @@ from pasvport.wire import (
     SoftStop,
     Start,
     TellEntries,
+    encode,
 )
 
 _ALERT, _ERROR, _WARNING = 1, 3, 4
@@ -95,7 +99,9 @@ class Generation:
         self.features = Features(config)
         self.prober = Prober(config, self.roster, on_features=self._features_checked)
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
-        self.questions = Questions(lambda: self.crew.members)
+        self._validator = Validator(config)
+        self.questions = Questions(lambda: self.crew.members, self._validator.rows)
+        self._remarks = Remarks(self._loop.time, self._say_remark)
         self._told: dict[int, asyncio.Future[EntriesTold]] = {}
         self.idleness = Idleness(lambda: self.crew.pids)
 
@@ -190,14 +196,15 @@ class Generation:
             chroot=settings.chroot,
             hold=self.is_held,
             mixed=self.manner.mixed,
-            orders=tuple(self.orders.values()),
+            orders=tuple(map(encode, self.orders.values())),
         )
 
     def _receive(self, worker: Worker, message: Message) -> None:
         if isinstance(message, Answered):
             self.questions.answered(worker, message)
             return
-        self._console.trace(f"worker {worker.number}: {message}")
+        self._validator.check(message)
+        self._console.trace(_worded, worker.number, message)
         if isinstance(message, ObservedErrors):
             self.roster.observed(message)
         elif isinstance(message, EntryLearnt):
@@ -207,12 +214,11 @@ class Generation:
         elif isinstance(message, FeaturesLearnt):
             self._tell_features(self.features.learnt(message))
         elif isinstance(message, Notice):
-            self._console.at_level(message.level, message.text)
-            self.journal.say(message.level, message.text)
+            self._remarks.say(worker.number, message.level, message.text)
 
     def _share(self, worker: Worker, message: EntryLearnt) -> None:
         if self.successor is None:
-            self.crew.tell(ShareEntry(message.table, message.key, message.server_id), besides=worker)
+            share(self.crew.members, ShareEntry(message.table, message.key, message.server_id), besides=worker)
         else:
             self.successor.learn(worker, message)
 
@@ -232,9 +238,11 @@ class Generation:
             future.set_result(message)
 
     def _complained(self, worker: Worker, line: str) -> None:
-        text = f"worker {worker.number} ({worker.pid}): {line}"
-        self._console.alert(text)
-        self.journal.say(_ERROR, text)
+        self._remarks.say(worker.number, _ERROR, f"worker {worker.number} ({worker.pid}): {line}")
+
+    def _say_remark(self, level: int, text: str) -> None:
+        self._console.at_level(level, text)
+        self.journal.say(level, text)
 
     def _worker_ended(self, worker: Worker, status: int) -> None:
         self.questions.ended(worker)
@@ -389,6 +397,10 @@ class Generation:
         # Ours first: who still connects meets a worker's socket, and the worker serves its queue before it closes.
         self.ports.close()
         self.crew.tell(CloseListeners())
+
+
+def _worded(worker: int, message: Message) -> str:
+    return f"worker {worker}: {visible(str(message))}"
 
 
 async def cancel(*tasks: asyncio.Task[Any] | None) -> None:

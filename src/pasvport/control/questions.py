@@ -12,17 +12,21 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
-from pasvport.errors import ResourceError
+from pasvport.errors import ResourceError, WireError
 from pasvport.wire import Answered, Ask, Message
 
 PATIENCE = 5.0
 """Seconds without a word from any worker after which those that still owe a part are given up."""
-_MOST_AHEAD = 16
-"""Parts that a worker may have sent unread. It is granted fewer; one that sends more is not believed any more."""
+_MOST_AHEAD = 8
+"""Parts that a worker may have sent unread. It is granted fewer; one that sends more is no sound worker."""
+_MOST_HELD = 64 << 20
+"""Bytes of parts that may wait here for those who asked, of all workers; what comes on top of it is not kept."""
 _MOST_ROWS = 500_000
 """Rows that `gather` keeps."""
 
 Row = tuple[object, ...]
+Read = Callable[[int, str, tuple[object, ...], bytes], list[Row]]
+"""(worker, question, its arguments, rows as they came) -> the rows. Raises WireError."""
 
 
 class Asked(Protocol):
@@ -32,6 +36,15 @@ class Asked(Protocol):
     def number(self) -> int: ...
 
     def send(self, message: Message) -> None: ...
+
+
+class Part(NamedTuple):
+    """What came of an answer at once. `size` is in bytes."""
+
+    rows: Sequence[Row]
+    last: bool
+    error: str
+    size: int
 
 
 class Gathered(NamedTuple):
@@ -47,11 +60,15 @@ class Gathered(NamedTuple):
 
 
 class Questions:
-    """`workers` gives those that live. Pass every Answered to `answered`, every worker that ended to `ended`."""
+    """`workers` gives those that live, `read` the rows of what they answer. Pass every Answered to `answered`, every
+    worker that ended to `ended`."""
 
-    def __init__(self, workers: Callable[[], Iterable[Asked]]) -> None:
+    def __init__(self, workers: Callable[[], Iterable[Asked]], read: Read) -> None:
         self._workers = workers
+        self._read = read
         self._number = 0
+        self.held = 0
+        """Bytes of parts that nobody has taken yet."""
         self._open: dict[int, tuple[Inquiry, Asked]] = {}
 
     def __len__(self) -> int:
@@ -95,10 +112,15 @@ class Questions:
     # --- from the workers -----------------------------------------------------------------------------------------
 
     def answered(self, worker: Asked, message: Answered) -> None:
-        """A part has come; one that nobody expects any more is forgotten."""
+        """A part has come; one that nobody expects any more is forgotten. Raises WireError for what no worker says."""
         inquiry, asked = self._open.get(message.number, (None, None))
-        if inquiry is not None and asked is worker:
-            inquiry.arrived(message.number, message)
+        if inquiry is None or asked is not worker:
+            return
+        rows = self._read(worker.number, *inquiry.question, message.rows)
+        if self.held > _MOST_HELD:
+            inquiry.arrived(message.number, None)
+        elif not inquiry.arrived(message.number, Part(rows, message.last, message.error, len(message.rows))):
+            raise WireError(f"more than {_MOST_AHEAD} parts of an answer unasked")
 
     def ended(self, worker: Asked) -> None:
         """The worker is gone, and what it owes with it."""
@@ -119,12 +141,12 @@ class Inquiry:
         patience: float,
     ) -> None:
         self._questions = questions
-        self._question = what, arguments
+        self.question = what, arguments
         self._workers = workers
         self._patience = patience
         self._owed: dict[int, Asked] = {}
         self._ahead: dict[int, int] = {}
-        self._parts: asyncio.Queue[tuple[int, Answered | None]] = asyncio.Queue()
+        self._parts: asyncio.Queue[tuple[int, Part | None]] = asyncio.Queue()
         self._missing: list[int] = []
         self._errors: list[str] = []
 
@@ -139,7 +161,7 @@ class Inquiry:
         return tuple(self._errors)
 
     async def __aenter__(self) -> Inquiry:
-        what, arguments = self._question
+        what, arguments = self.question
         for worker in self._workers:
             self._owed[self._questions.begin(self, worker, what, arguments)] = worker
         return self
@@ -148,14 +170,22 @@ class Inquiry:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._give_up()
+        while not self._parts.empty():
+            self._let_go(self._parts.get_nowait()[1])
 
-    def arrived(self, number: int, part: Answered | None) -> None:
-        """For Questions: a part of the answer, or None: its worker ended."""
+    def arrived(self, number: int, part: Part | None) -> bool:
+        """For Questions: a part of the answer, or None: that worker tells no more. False when it is one too many."""
         self._ahead[number] = self._ahead.get(number, 0) + 1
-        if self._ahead[number] > _MOST_AHEAD:
+        is_asked = self._ahead[number] <= _MOST_AHEAD
+        if not is_asked:
             self._questions.close(number)
             part = None
+        self._questions.held += part.size if part is not None else 0
         self._parts.put_nowait((number, part))
+        return is_asked
+
+    def _let_go(self, part: Part | None) -> None:
+        self._questions.held -= part.size if part is not None else 0
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, Row]]:
         while self._owed:
@@ -165,13 +195,14 @@ class Inquiry:
             except TimeoutError:
                 self._give_up()
                 return
+            self._let_go(part)
             worker = self._owed.get(number)
             if worker is None:
                 continue
             for row in self._taken(number, worker, part):
                 yield worker.number, row
 
-    def _taken(self, number: int, worker: Asked, part: Answered | None) -> Iterable[Row]:
+    def _taken(self, number: int, worker: Asked, part: Part | None) -> Iterable[Row]:
         if part is None:
             self._finish(number)
             self._missing.append(worker.number)

@@ -266,10 +266,10 @@ class Roster:
         standing = self._standings[message.proxy, message.server]
         if standing.observer is None:
             return
-        for _ in range(message.errors):
-            seen = standing.observer.bad()
-            if seen:
-                self._too_many_errors(standing, seen)
+        # Counted at once: how many a worker tells must not be how long the supervisor is busy.
+        seen = standing.observer.bad(message.errors)
+        if seen:
+            self._too_many_errors(standing, seen)
         if message.good:
             standing.observer.good()
 

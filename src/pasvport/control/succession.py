@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from pasvport.control.allowances import UNLIMITED
+from pasvport.control.crew import share
 from pasvport.control.entries import Entries
 from pasvport.control.generation import Generation
 from pasvport.control.inheritance import inherit
@@ -57,10 +58,8 @@ class Legacy:
         """A session of the old generation learnt a server, or still uses an entry."""
         learnt = self.entries.learnt(message, worker.number)
         if learnt is not None:
-            home, share = learnt
-            for taker in self.new.crew.members:
-                if home in (None, taker.number):
-                    taker.send(share)
+            home, entry = learnt
+            share([taker for taker in self.new.crew.members if home in (None, taker.number)], entry)
 
     def change(self, change: ServerChanged) -> None:
         """A server changed: the old workers, who check nothing any more, hear of it under their own numbers."""

@@ -305,7 +305,7 @@ class Supervisor:
     async def _obey_signals(self) -> None:
         while True:
             number = await self._signals.get()
-            self._console.trace(f"signal {number.name}")
+            self._console.trace("signal {}".format, number.name)
             try:
                 self._ORDERS[number](self, number)
             except Exception as error:

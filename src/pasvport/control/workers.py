@@ -13,19 +13,26 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pasvport
+from pasvport.bounds import LONGEST_TEXT, visible
 from pasvport.errors import WireError
-from pasvport.wire import Deframer, Message, Ready, Start, encode
+from pasvport.wire import FROM_WORKER, Deframer, Message, Ready, Start, encode
 
 WORKER_MODULE = "pasvport.engine.worker"
-_CHUNK = 1 << 20
+_CHUNK = 256 << 10
+_TURN = 200
+"""Messages taken in one turn of the loop; more wait, and with them whoever tells so much."""
+_REST = 0.01
+"""Seconds between two such turns: what a worker tells can take the supervisor's time only so far."""
 _LARGEST_BACKLOG = 64 << 20
 """Bytes that may wait for a worker that does not read its wire; past that it is taken for dead and killed."""
 _LONGEST_COMPLAINT = 64 << 10
 """Bytes of stderr looked at together; what a worker writes faster than that is cut."""
+_LONGEST_FAULT = 200
 _LEAVING = 2.0
 """Seconds that a worker which closed its wire may still take to exit."""
 
@@ -59,7 +66,11 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self.born = self._loop.time()
         self._outgoing = bytearray()
-        self._deframer = Deframer()
+        self._deframer = Deframer(FROM_WORKER)
+        self._messages: Iterator[Message] = iter(())
+        self._resting: asyncio.TimerHandle | None = None
+        self.fault = ""
+        """What it told that no sound worker tells, for which it was killed."""
         self._held: list[Message] | None = []
         self._complaint = bytearray()
         self._wire, self._process, self._pidfd = _execute(module, descriptors)
@@ -134,17 +145,40 @@ class Worker:
             self._loop.remove_reader(self._wire)
             self._loop.call_later(_LEAVING, self.kill, signal.SIGKILL)
             return
-        self._take(data)
+        self._messages = self._deframer.feed(data)
+        self._take()
 
-    def _take(self, data: bytes) -> None:
+    def _take(self) -> None:
+        """Some messages; while there are more, nothing is read."""
+        self._resting = None
+        if self._obey(_TURN):
+            self._loop.remove_reader(self._wire)
+            self._resting = self._loop.call_later(_REST, self._take)
+        elif not self.fault:
+            self._loop.add_reader(self._wire, self._readable)
+
+    def _obey(self, most: int) -> bool:
+        """Take messages, at most so many; whether there may be more."""
         try:
-            for message in self._deframer.feed(data):
+            for message in islice(self._messages, most):
+                most -= 1
                 if isinstance(message, Ready):
                     self._release()
                 self._received(self, message)
-        except WireError:
-            # A worker that talks nonsense cannot be trusted with clients either.
-            self.kill(signal.SIGKILL)
+        except WireError as error:
+            self._distrust(str(error))
+        except Exception as error:
+            # A bug of ours, which what the worker told has found.
+            self._distrust(f"internal error: {error!r}")
+            raise
+        return not most and not self.fault
+
+    def _distrust(self, fault: str) -> None:
+        """A worker that talks nonsense cannot be trusted with clients either."""
+        self.fault = self.fault or visible(fault, _LONGEST_FAULT)
+        self._messages = iter(())
+        self._loop.remove_reader(self._wire)
+        self.kill(signal.SIGKILL)
 
     def _hear(self) -> bool:
         """Take what stderr has, line by line; whether there may be more."""
@@ -160,7 +194,7 @@ class Worker:
             rest = b""
         self._complaint[:] = rest
         for line in filter(None, lines):
-            self._complained(self, line.decode("utf-8", "replace"))
+            self._complained(self, visible(line.decode("utf-8", "replace"), LONGEST_TEXT))
         return bool(data)
 
     def _release(self) -> None:
@@ -184,14 +218,18 @@ class Worker:
 
     def _last_words(self) -> None:
         # BootFailed and the like are written just before the exit and may be seen after it.
-        while True:
+        if self._resting is not None:
+            self._resting.cancel()
+        while not self.fault:
+            while self._obey(_TURN):
+                pass
             try:
                 data = self._wire.recv(_CHUNK)
             except OSError:
                 return
             if not data:
                 return
-            self._take(data)
+            self._messages = self._deframer.feed(data)
 
 
 def _execute(module: str, descriptors: Sequence[int]) -> tuple[socket.socket, subprocess.Popen[bytes], int]:

@@ -7,13 +7,12 @@ more, those used meanwhile. So clients wait only for the second part, whatever t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 
 from pasvport.engine.tables import LiveTable
 from pasvport.model import StoredType
 from pasvport.stick.data import DATA_TYPES, Kind, Rate, Value
 from pasvport.stick.table import Entry, StickTable
-from pasvport.wire import EntriesTold, EntryRow, TakeEntries, TellEntries
+from pasvport.wire import PORTION, EntriesTold, EntryRow, Figure, TakeEntries, TellEntries
 
 _FOREVER = float("inf")
 _OF_THE_MOMENT = "conn_cur"
@@ -36,13 +35,18 @@ class Telling:
         elif question.begin:
             self._began = now
             self._rest = self._all()
-        portion = list(islice(self._rest, question.count))
         rows: dict[str, list[EntryRow]] = {}
-        for table, entry in portion:
+        is_last = True
+        size = 0
+        for count, (table, entry) in enumerate(self._rest, 1):
             if entry.users or entry.expires > now:
                 rows.setdefault(table.name, []).append(_row(table.table, entry, now))
+                size += len(entry.key)
+            if count >= question.count or size >= PORTION:
+                is_last = False
+                break
         parts = [TakeEntries(name, _labels(self._tables[name].table), tuple(found)) for name, found in rows.items()]
-        self._tell(EntriesTold(tuple(parts), last=len(portion) < question.count))
+        self._tell(EntriesTold(tuple(parts), last=is_last))
 
     def _all(self) -> Iterator[tuple[LiveTable, Entry]]:
         # The lists are made at once, each when its table's turn comes: tables change while they are told.
@@ -91,11 +95,15 @@ def _places(table: StickTable, labels: tuple[str, ...]) -> list[tuple[int, int]]
     return [(place, theirs[label]) for place, label in enumerate(_labels(table)) if label in theirs]
 
 
-def _frozen(store: StoredType, value: Value) -> object:
+def _frozen(store: StoredType, value: Value) -> Figure:
     if store.name == _OF_THE_MOMENT:
         return 0
     if isinstance(value, list):
-        return tuple(_frozen(store, one) for one in value)
+        return tuple(_frozen_one(one) for one in value)
+    return _frozen_one(value)
+
+
+def _frozen_one(value: int | Rate) -> int | tuple[int, ...]:
     return (value.started, value.current, value.previous) if isinstance(value, Rate) else value
 
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from pasvport.bounds import visible
 from pasvport.engine import session_rows, table_rows
 from pasvport.engine.loop import Loop
 from pasvport.engine.sights import Rows, Sight
 from pasvport.engine.uplink import Uplink
-from pasvport.wire import Answered, Ask
+from pasvport.wire import PORTION, Answered, Ask, encode_rows
 
 QUESTIONS: Final[Mapping[str, Callable[..., Rows]]] = {**session_rows.QUESTIONS, **table_rows.QUESTIONS}
 
@@ -77,7 +78,7 @@ class Queries:
 
     def refuse(self, number: int, why: str) -> None:
         """End an answer with what went wrong."""
-        self.uplink.tell(Answered(number, (), True, why))
+        self.uplink.tell(Answered(number, b"", True, visible(why)))
 
 
 class Inquiry:
@@ -130,7 +131,7 @@ class Inquiry:
         rows, is_last = self._next_rows()
         if rows or is_last:
             self._credit -= 1
-            self._queries.uplink.tell(Answered(self.number, tuple(rows), is_last))
+            self._queries.uplink.tell(Answered(self.number, encode_rows(rows), is_last))
         if is_last:
             self.close()
         else:
@@ -140,10 +141,12 @@ class Inquiry:
         clock = self._queries.loop.clock
         enough = clock() + MOMENT
         rows: list[tuple[object, ...]] = []
+        size = 0
         for count, row in enumerate(self._rows, 1):
             if row is not None:
                 rows.append(row)
-            if len(rows) >= PART or (not count % _LOOK and clock() >= enough):
+                size += sum(len(value) for value in row if isinstance(value, bytes | tuple))
+            if len(rows) >= PART or size >= PORTION or (not count % _LOOK and clock() >= enough):
                 return rows, False
         return rows, True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
+from pasvport.bounds import visible
 from pasvport.engine.connected import local_address
 from pasvport.engine.dialer import server_port
 from pasvport.engine.plant import descriptors_in_use
@@ -56,15 +57,15 @@ def _seen(sight: Sight, session: Session) -> SessionSight:
         client_host=session.host,
         client_port=session.port,
         frontend=doorway.frontend.proxy.name,
-        listener=doorway.bind.name or "?",
+        listener=visible(doorway.bind.name or "?"),
         listener_id=doorway.bind.first_id + max(0, doorway.port - doorway.bind.ports.low),
         backend=backend.proxy.name if backend is not None else NO_BACKEND,
         server=pick.model.name if pick is not None else _NO_SERVER,
         phase=session.phase.name.lower(),
         client_descriptor=session.client,
         server_descriptor=session.server,
-        upload=tuple(_flow(session, session.upload, session.bytes_in, now)),
-        download=tuple(_flow(session, session.download, session.bytes_out, now)),
+        upload=_flow(session, session.upload, session.bytes_in, now),
+        download=_flow(session, session.download, session.bytes_out, now),
         expires=_left(session.due, now),
         phase_expires=_left(session.deadline, now) if waits else None,
         retries=session.failures,

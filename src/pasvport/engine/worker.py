@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from pasvport import __version__
+from pasvport.bounds import visible
 from pasvport.engine.backends import LiveBackend, LiveServer
 from pasvport.engine.counters import Counters
 from pasvport.engine.frontends import Doorway, LiveFrontend
@@ -173,8 +174,9 @@ class Worker:
 
     def run(self, deframer: Deframer) -> int:
         """Accept, relay and obey until told to leave. Returns the exit status."""
-        for order in self.start.orders:
-            self.receive(order)
+        for frame in self.start.orders:
+            for order in Deframer().feed(frame):
+                self.receive(order)
         if not self.start.hold:
             for listener in self.listeners:
                 listener.start()
@@ -368,7 +370,7 @@ def main(control: int, release: str = __version__) -> int:
         signal.signal(number, signal.SIG_IGN)
     if release != __version__:
         text = f"pasvport {__version__} is installed but {release} is running: restart it, or take over from it with -x"
-        os.write(control, encode(BootFailed(text)))
+        os.write(control, encode(BootFailed(visible(text))))
         return 3
     try:
         start, deframer = read_start(control)
@@ -380,7 +382,7 @@ def main(control: int, release: str = __version__) -> int:
         worker = Worker(start, control)
         drop_privileges(start)
     except (OSError, PasvportError, KeyError) as error:
-        os.write(control, encode(BootFailed(f"worker {start.worker}: {error}")))
+        os.write(control, encode(BootFailed(visible(f"worker {start.worker}: {error}"))))
         return 3
     try:
         return worker.run(deframer)

@@ -88,9 +88,9 @@ class Observer:
     def good(self) -> None:
         self.errors = 0
 
-    def bad(self) -> int:
-        """Count one error; the number of errors seen when that reaches the limit (and starts afresh), else 0."""
-        self.errors += 1
+    def bad(self, count: int = 1) -> int:
+        """Count errors; the number of errors seen when that reaches the limit (and starts afresh), else 0."""
+        self.errors += count
         if self.errors < self.limit:
             return 0
         seen, self.errors = self.errors, 0

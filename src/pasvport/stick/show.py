@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
 
 from pasvport import model
+from pasvport.bounds import Count, Octets, Whole, Word
 from pasvport.model import KeyType, StoredType
 from pasvport.stick.data import DATA_TYPES, Kind, Rate, Value, ordered
 from pasvport.stick.keys import address_text
@@ -12,7 +15,7 @@ from pasvport.stick.table import Entry, StickTable
 
 _QUOTED = b"\\ ="
 
-Number = int | tuple[int, ...]
+Number = Whole | Annotated[tuple[Whole, ...], Meta(max_length=1024)]
 
 
 class Row(NamedTuple):
@@ -21,13 +24,13 @@ class Row(NamedTuple):
     `values` follow the table's stored types in the order of their ids, servers left out; an array is a tuple.
     """
 
-    key: bytes
-    pointer: int
-    users: int
-    left: int
-    server_id: int
-    server_key: str
-    values: tuple[Number, ...]
+    key: Octets
+    pointer: Count
+    users: Count
+    left: Count
+    server_id: Whole
+    server_key: Word
+    values: Annotated[tuple[Number, ...], Meta(max_length=64)]
 
 
 def row(table: StickTable, entry: Entry, now: float) -> Row:

@@ -44,7 +44,7 @@ def _limit(seconds: float | None, never: str) -> str:
 
 def flows(session: SessionSight) -> tuple[FlowSight, FlowSight]:
     """(from the client, from the server)."""
-    return FlowSight._make(session.upload), FlowSight._make(session.download)
+    return session.upload, session.download
 
 
 def _flags(flow: FlowSight, base: int) -> int:
