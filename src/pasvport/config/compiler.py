@@ -58,7 +58,9 @@ NEGATABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a load gave. `config` is None when there was an error; `has_listener` whether any started proxy binds."""
+    """What a load gave. `config` is None when there was an error; `has_listener`: a started proxy binds, or there
+    is a stats socket (HAProxy counts its global frontend).
+    """
 
     config: Config | None
     diagnostics: Diagnostics
@@ -210,7 +212,8 @@ class _Loader:
         judged = Judged(self._settings, self._proxies, self._diagnostics, self._world)
         if not self._diagnostics.aborted:
             judge(judged)
-        has_listener = any(proxy.binds and proxy.is_frontend and not proxy.disabled for proxy in self._proxies)
+        binds = any(proxy.binds and proxy.is_frontend and not proxy.disabled for proxy in self._proxies)
+        has_listener = binds or bool(self._settings.values.get("stats_sockets"))
         if self._diagnostics.has_alerts:
             return Outcome(None, self._diagnostics, has_listener)
         config = build(judged, self._environment)
