@@ -164,13 +164,18 @@ def _expect(cursor: Cursor, steps: list[CheckStep]) -> None:
     draft = [CheckStep(cursor.origin, StepKind.EXPECT)]
     matched = False
     while cursor.more:
-        word = cursor.take()
+        word, negations = _negations(cursor)
         row = EXPECT.find(word.text)
-        pattern = row is not None and row.name in _MATCHERS
-        if row is None or (matched and pattern):
+        if row is None:
             raise LineError(f"'{_PATTERNS} but got '{word}' as argument.", word, EXPECT.suggestion(word.text))
+        pattern = row.name in _MATCHERS
+        if negations and not pattern:
+            raise LineError(f"[!] not supported with '{word}'.", word)
+        if matched and pattern:
+            raise LineError("only one pattern is expected.", word)
         if row.read is None:
             raise LineError(f"'{word}' is not supported yet.", word)
+        draft[0] = replace(draft[0], negated=draft[0].negated ^ bool(negations % 2))
         row.read(cursor, draft)
         matched |= pattern
     if not matched:
@@ -178,13 +183,16 @@ def _expect(cursor: Cursor, steps: list[CheckStep]) -> None:
     steps.append(draft[0])
 
 
-def _negated(cursor: Cursor, draft: list[CheckStep]) -> None:
-    if draft[0].negated:
-        raise LineError(f"'{_PATTERNS} but got '!' as argument.", cursor.words[cursor.at - 1])
-    draft[0] = replace(draft[0], negated=True)
-    if cursor.text(cursor.at) not in _MATCHERS:
-        word = cursor.next
-        raise LineError(f"'{_PATTERNS} but got '{word or ''}' as argument.", word or cursor.words[-1])
+def _negations(cursor: Cursor) -> tuple[Word, int]:
+    """The next word without the `!` before it, glued or not, and how many there were: two are none."""
+    count = 0
+    while cursor.more:
+        word = cursor.take()
+        rest = word.text.lstrip("!")
+        count += len(word.text) - len(rest)
+        if rest or not word.text:
+            return replace(word, text=rest), count
+    raise LineError(f"'{_PATTERNS} but got '' as argument.", cursor.words[-1])
 
 
 def _string(cursor: Cursor, draft: list[CheckStep]) -> None:
@@ -206,7 +214,7 @@ def _rbinary(cursor: Cursor, draft: list[CheckStep]) -> None:
 
 
 def _pattern(cursor: Cursor) -> Word:
-    name = cursor.words[cursor.at - 1]
+    name = cursor.words[cursor.at - 1].text.lstrip("!")
     return cursor.argument(f"'{name}' expects a <pattern> as argument.")
 
 
@@ -266,7 +274,6 @@ EXPECT: Table[list[CheckStep]] = Table(
         _step("rstring", "<regex>", "The answer matches this regular expression.", _rstring, "P0"),
         _step("binary", "<hex>", "As `string`, in hexadecimal.", _binary),
         _step("rbinary", "<regex>", "The answer, in hexadecimal, matches this regular expression.", _rbinary),
-        _step("!", "<match>", "Negates the match behind it.", _negated, "P0"),
         _step("min-recv", "<bytes>", "Decide only once this much has come; -1: any.", _min_recv),
         _step("comment", "<text>", "Shown in the check's error.", _step_comment),
         _step(
