@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pasvport.address import Family
+from pasvport.address import Endpoint, Family
 from pasvport.config.diagnostics import Form, Severity, nearest
 from pasvport.config.draft import ProxyDraft, Said, ServerDraft
 from pasvport.config.judged import Judged, titled
@@ -176,9 +176,16 @@ def portless(server: ServerDraft, script: Sequence[CheckStep]) -> str:
 
 
 def _lacks_port(server: ServerDraft) -> bool:
-    endpoint = server.check_endpoint or server.endpoint
-    local = endpoint is not None and endpoint.family in (Family.UNIX, Family.ABNS, Family.FD)
-    return server.port.kind is not PortMap.FIXED and not server.check_port and not local
+    if server.port.kind is PortMap.FIXED or server.check_port:
+        return False
+    named = (each for each in (server.check_endpoint, server.endpoint) if each is not None and not _is_any(each))
+    endpoint = next(named, None)
+    # HAProxy lets a server through that is wherever the client dialled: its checks fail, until it is given an address.
+    return endpoint is not None and endpoint.family not in (Family.UNIX, Family.ABNS, Family.FD)
+
+
+def _is_any(endpoint: Endpoint) -> bool:
+    return endpoint.host in ("", "*", "0.0.0.0", "::")
 
 
 def _tracks(judged: Judged) -> None:
