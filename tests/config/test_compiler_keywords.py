@@ -14,6 +14,7 @@ from pasvport.config.keywords_global import GLOBAL
 from pasvport.config.keywords_option import OPTIONS
 from pasvport.config.keywords_proxy import PROXY
 from pasvport.config.keywords_server import SERVER
+from pasvport.config.keywords_tls import TLS_ROWS
 from pasvport.model import (
     Algorithm,
     CheckKind,
@@ -740,7 +741,7 @@ def test_wrong_log_lines(rest, text):
 # --- every keyword is tried ---------------------------------------------------------------------------------------
 
 
-# Tried in test_ftp_language.
+# Tried in test_ftp_language; TLS_ROWS in test_tls_language.
 FTP_OPTIONS = "ftp-active ftp-auth-tls ftp-xferlog ftp-check ftplog"
 FTP_KEYWORDS = (
     "ftp-data-peer ftp-data-host ftp-greeting ftp-deny-commands ftp-max-line ftp-login-limit"
@@ -759,7 +760,7 @@ def _tried(rows):
             GLOBAL,
             _tried(GLOBALS),
             "insecure-fork-wanted log setenv presetenv unsetenv resetenv default-path"
-            " server-state-file server-state-base",
+            " server-state-file server-state-base " + " ".join(row.name for row in TLS_ROWS),
         ),
         (BIND, _tried(BINDS), "data advertise level expose-fd severity-output"),
         (SERVER, _tried(SERVERS), "track usesrc no-agent-check no-tfo no-backup"),

@@ -93,6 +93,10 @@ class Diagnostics:
         """A warning: the configuration is accepted."""
         self.add(Severity.WARNING, line, text, word=word, suggestion=suggestion)
 
+    def notice(self, line: Line | None, text: str) -> None:
+        """Something to know: not even a warning."""
+        self.add(Severity.NOTICE, line, text)
+
     @property
     def has_alerts(self) -> bool:
         """Whether anything found so far refuses the configuration."""

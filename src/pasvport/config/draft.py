@@ -308,3 +308,5 @@ class GlobalDraft:
     default_path: tuple[str, str] = ("current", "")
     """The mode, and the directory of `origin`."""
     insecure_fork: bool = False
+    tls: list[tuple[Line, Word]] = field(default_factory=list)
+    """Keywords of TLS, which have nothing to act on."""

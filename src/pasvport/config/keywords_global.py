@@ -13,6 +13,7 @@ from pasvport.config.keywords_environment import ENVIRONMENT_ROWS
 from pasvport.config.keywords_log import read_log
 from pasvport.config.keywords_state import GLOBAL_STATE_ROWS
 from pasvport.config.keywords_stats_socket import STATS_ROWS
+from pasvport.config.keywords_tls import TLS_ROWS
 from pasvport.config.placement import check_count
 from pasvport.config.scalars import lenient_int, strict_int
 
@@ -335,13 +336,7 @@ _TUNING: tuple[Keyword[GlobalDraft], ...] = (
 _LATER: tuple[Keyword[GlobalDraft], ...] = (
     *later("mworker-max-reloads close-spread-time", "Reloading.", places=_GLOBAL),
     *later(
-        "ca-base crt-base ssl-default-bind-options ssl-default-bind-ciphers ssl-default-bind-ciphersuites "
-        "ssl-default-bind-curves ssl-default-server-options ssl-default-server-ciphers "
-        "ssl-default-server-ciphersuites ssl-server-verify ssl-dh-param-file ssl-load-extra-files "
-        "ssl-load-extra-del-ext issuers-chain-path ssl-skip-self-issued-ca ssl-mode-async ssl-propquery ssl-provider "
-        "ssl-provider-path ssl-engine maxsslconn maxsslrate tune.ssl.default-dh-param tune.ssl.cachesize "
-        "tune.ssl.lifetime tune.ssl.force-private-cache tune.ssl.maxrecord tune.ssl.hard-maxrecord tune.ssl.keylog "
-        "tune.ssl.capture-buffer-size tune.ssl.capture-cipherlist-size tune.ssl.ssl-ctx-cache-size",
+        "issuers-chain-path ssl-mode-async ssl-propquery ssl-provider ssl-provider-path ssl-engine",
         "TLS.",
         places=_GLOBAL,
         priority="P1",
@@ -389,5 +384,14 @@ _REMOVED: tuple[Keyword[GlobalDraft], ...] = (
 )
 
 GLOBAL: Table[GlobalDraft] = Table(
-    _PROCESS + _NAMES + STATS_ROWS + GLOBAL_STATE_ROWS + ENVIRONMENT_ROWS + _TUNING + _LATER + _HTTP + _REMOVED
+    _PROCESS
+    + _NAMES
+    + STATS_ROWS
+    + GLOBAL_STATE_ROWS
+    + ENVIRONMENT_ROWS
+    + _TUNING
+    + TLS_ROWS
+    + _LATER
+    + _HTTP
+    + _REMOVED
 )

@@ -12,6 +12,7 @@ from pasvport.config.diagnostics import Form, Severity, nearest
 from pasvport.config.draft import ProxyDraft, Said, ServerDraft
 from pasvport.config.judged import Judged, titled
 from pasvport.config.keywords_stats import statistics_only
+from pasvport.config.keywords_tls import nothing_to_act_on
 from pasvport.config.references_binds import bound_twice
 from pasvport.config.references_ftp import FTP_CHECKS
 from pasvport.config.references_maps import ftp_fetches, map_files, rule_names
@@ -307,6 +308,7 @@ CHECKS: tuple[Callable[[Judged], None], ...] = (
     ftp_fetches,
     rule_names,
     *FTP_CHECKS,
+    nothing_to_act_on,
 )
 
 
