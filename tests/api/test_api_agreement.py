@@ -509,6 +509,32 @@ def test_frontends_close_and_open_alike(subdued):
         assert first == second, line
 
 
+def test_a_server_without_check_has_no_state_of_a_check_in_maintenance(tmp_path, echo):
+    running = 1
+
+    def flags(side):
+        head, *rows = side.ask("show servers state").splitlines()[1:]
+        columns = head.removeprefix("# ").split()
+        found = (dict(zip(columns, row.split(), strict=True)) for row in rows if row)
+        return {
+            row["srv_name"]: (int(row["srv_check_state"]) & ~running, int(row["srv_agent_state"]) & ~running)
+            for row in found
+        }
+
+    with sides(tmp_path, echo) as both:
+        settled(both)
+        first, second = map(flags, both)
+        assert first == second
+        orders = ("disable server", "enable server", "disable health", "disable server")
+        for order in orders:
+            for side in both:
+                for server in ("be/s1", "be/s2", "be/s5", "be/s6"):
+                    side.ask(f"{order} {server}")
+            first, second = map(flags, both)
+            assert first == second, order
+            assert second["s5"] == (0, 0)
+
+
 def test_counters_are_cleared_alike(tmp_path, echo):
     cleared = ["stot", "bin", "bout", "smax", "lbtot", "connect", "conn_tot", "chkdown", "econ", "cli_abrt", "qmax"]
 

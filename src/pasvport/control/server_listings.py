@@ -11,6 +11,7 @@ from pasvport.control.roster import Roster
 from pasvport.control.standing import CheckView, ServerView
 from pasvport.exposition.server_state import CheckFlag, ServerLine
 from pasvport.model import Agent, PortMap, Proxy, Server
+from pasvport.record import Admin
 
 _PURGE_DELAY = 5000
 """Milliseconds after which HAProxy closes idle connections (`pool-purge-delay`); here there are none to close."""
@@ -50,7 +51,7 @@ def _state_line(proxy: Proxy, server: Server, view: ServerView) -> ServerLine:
         check_status=int(result.status),
         check_result=int(result.outcome),
         check_health=view.check.health,
-        check_state=_flags(view.check),
+        check_state=_flags(view.check) | (CheckFlag.PAUSED if _is_check_paused(view) else 0),
         agent_state=_flags(view.agent) | (CheckFlag.AGENT if view.agent.configured else 0),
         port=port_of(server),
         check_port=check.port,
@@ -80,8 +81,13 @@ def _flags(view: CheckView) -> int:
         (CheckFlag.IN_PROGRESS if view.running else 0)
         | (CheckFlag.CONFIGURED if view.configured else 0)
         | (CheckFlag.ENABLED if view.configured and view.enabled else 0)
-        | (CheckFlag.PAUSED if view.paused else 0)
     )
+
+
+def _is_check_paused(view: ServerView) -> bool:
+    """Maintenance pauses a check that runs; `disabled` in the configuration says so even where there is none."""
+    runs = view.check.configured and view.check.enabled
+    return view.check.paused and (runs or bool(view.admin & Admin.CONFIG_MAINT))
 
 
 def connection_lines(served: Served, backends: Iterable[Proxy]) -> Iterator[str]:
