@@ -233,6 +233,7 @@ def _world(command: CommandLine) -> World:
         directory=str(Path.cwd()),
         localpeer=command.localpeer,
         maxconn=command.maxconn,
+        insecure_fork=command.insecure_fork,
     )
 
 

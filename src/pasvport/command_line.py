@@ -40,6 +40,7 @@ class CommandLine:
     ignore_failures: bool = False
     noreuseport: bool = False
     nosplice: bool = False
+    insecure_fork: bool = False
     finish: tuple[int, ...] = ()
     terminate: tuple[int, ...] = ()
     old_sockets: str = ""
@@ -137,9 +138,26 @@ class Flag:
     arguments: str
     doc: str
     act: Action
+    glued: bool = False
+    """Its argument follows in the same word, as in `-dM0`."""
 
 
-_INSIDE = "is about the inside of HAProxy and has no counterpart here."
+def _nothing(_command: CommandLine, _rest: list[str]) -> None:
+    """Accepted: what it changes in HAProxy does not exist here."""
+
+
+_NO_EFFECT: tuple[tuple[str, str, str], ...] = (
+    ("-dM", "[<byte>,...]", "memory is the interpreter's: there is none to poison"),
+    ("-de", "", "there is one poller, epoll"),
+    ("-dp", "", "there is one poller, epoll"),
+    ("-dk", "", "there is one poller, epoll"),
+    ("-ds", "", "there is one poller, epoll"),
+    ("-dG", "", "names are looked up by the C library alone"),
+    ("-dF", "", "there is no fast-forwarding between filters"),
+    ("-dZ", "", "there is no zero-copy forwarding between protocols"),
+    ("-dV", "", "there is no TLS towards servers yet whose check it could disable"),
+)
+_OUTPUT = "prints what is inside of HAProxy and has no counterpart here."
 
 FLAGS: tuple[Flag, ...] = (
     Flag(
@@ -201,6 +219,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("-dr", "", "A server whose name cannot be resolved is disabled, not an error.", _on("ignore_failures")),
     Flag("-dR", "", "Bind without SO_REUSEPORT, as `noreuseport`.", _on("noreuseport")),
     Flag("-dS", "", "Copy instead of splicing in the kernel, as `nosplice`.", _on("nosplice")),
+    Flag("-dI", "", "External checks may run programs, as `insecure-fork-wanted`.", _on("insecure_fork")),
     Flag("-h", "", "Show the usage and exit; so do `--help` and `pasvport help`.", _show("usage")),
     Flag(
         "-x",
@@ -212,18 +231,27 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "-S",
         "<bind>",
-        "Refused: the master's runtime API comes later.",
-        _refused("-S", "is not supported yet: there is no runtime API.", 1),
-    ),
-    Flag(
-        "-dV",
-        "",
-        "Refused: TLS towards servers comes later.",
-        _refused("-dV", "is not supported yet: there is no TLS towards servers whose check it could disable."),
+        "Refused: no master has a runtime API of its own here. `stats socket` answers for all workers.",
+        _refused(
+            "-S",
+            "is not supported: there is no master with a runtime API of its own. Use 'stats socket' in the global "
+            "section, which the supervisor answers for all workers.",
+            1,
+        ),
     ),
     *(
-        Flag(name, "", "Refused: about the inside of HAProxy.", _refused(name, _INSIDE))
-        for name in ("-de", "-dp", "-dG", "-dL")
+        Flag(name, arguments, f"No effect: {why}.", _nothing, glued=bool(arguments))
+        for name, arguments, why in _NO_EFFECT
+    ),
+    *(
+        Flag(name, arguments, "Refused: prints the inside of HAProxy.", _refused(name, _OUTPUT), glued=bool(arguments))
+        for name, arguments in (
+            ("-dL", ""),
+            ("-dA", "[<file>]"),
+            ("-dC", "[<key>]"),
+            ("-dK", "<class>"),
+            ("-dt", "[...]"),
+        )
     ),
 )
 
@@ -246,6 +274,7 @@ _ELSEWHERE = {
     **{word: f"ctl {word}" for word in ("add", "del", "disable", "enable", "get", "reload", "set", "show", "shutdown")},
 }
 """Where that is which other programs have under these words."""
+_GLUED = tuple(flag for flag in FLAGS if flag.glued)
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
@@ -254,10 +283,10 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
-        flag = _BY_NAME.get(word)
+        flag = _BY_NAME.get(word) or next((each for each in _GLUED if word.startswith(each.name)), None)
         if flag is None:
             raise UsageError(_unknown(word, is_first=len(rest) == len(arguments) - 1))
-        if flag.arguments and not rest and flag.name not in _MAY_BE_BARE:
+        if flag.arguments and not flag.glued and not rest and flag.name not in _MAY_BE_BARE:
             raise UsageError(f"{flag.name} needs an argument: {flag.name} {flag.arguments}")
         flag.act(command, rest)
     return command
@@ -308,8 +337,13 @@ def usage(program: str) -> str:
     """What `-h` shows."""
     lines = [f"Usage : {program} [-f <cfgfile|cfgdir>]* [flags] [-- <cfgfile>*]"]
     lines += [f"        {program} {word} {form}" for word, form in SUBCOMMANDS.items()]
-    lines += [f"        {f'{flag.name} {flag.arguments}':24} {_first_sentence(flag.doc)}" for flag in FLAGS]
+    lines += [f"        {shown(flag):24} {_first_sentence(flag.doc)}" for flag in FLAGS]
     return "\n".join(lines) + "\n"
+
+
+def shown(flag: Flag) -> str:
+    """A flag with the form of its arguments."""
+    return f"{flag.name}{'' if flag.glued else ' '}{flag.arguments}".strip()
 
 
 def _first_sentence(doc: str) -> str:
@@ -389,7 +423,7 @@ with the last session, or at `hard-stop-after`. `grace` delays it. |
 
 def reference_page() -> str:
     """docs/command-line.md."""
-    rows = "\n".join(f"| `{f'{flag.name} {flag.arguments}'.strip()}` | {flag.doc} |" for flag in FLAGS)
+    rows = "\n".join(f"| `{shown(flag)}` | {flag.doc} |" for flag in FLAGS)
     return _PAGE.format(rows=rows)
 
 

@@ -35,6 +35,9 @@ def test_every_flag_has_one_row():
     assert all(flag.doc for flag in FLAGS)
 
 
+NO_EFFECT = ("-dM", "-dM0", "-dMno-merge,tag", "-de", "-dp", "-dk", "-ds", "-dG", "-dF", "-dZ", "-dV")
+
+
 @pytest.mark.parametrize(
     ("words", "field", "value"),
     [
@@ -60,6 +63,9 @@ def test_every_flag_has_one_row():
         (["-dr"], "ignore_failures", True),
         (["-dR"], "noreuseport", True),
         (["-dS"], "nosplice", True),
+        (["-dI"], "insecure_fork", True),
+        *((["-c", flag], "check", True) for flag in NO_EFFECT),
+        *((flags.split(), "check", True) for flags in ("-dM -dI -dW -c", "-Ws -dR -dS -c", "-dMpoison -c")),
         (["-sf", "12", "13", "-c"], "finish", (12, 13)),
         (["-sf", "-c"], "finish", ()),
         (["-sf", "1", "-sf", "2"], "finish", (1, 2)),
@@ -83,9 +89,10 @@ def test_what_is_no_flag_or_lacks_its_argument_shows_the_usage(words):
     [
         (["-sf", "abc"], "some bytes unconsumed in PID list {abc}"),
         (["-n", "many"], "'many' is not a number"),
-        (["-S", "127.0.0.1:1"], "not supported yet"),
-        (["-dV"], "not supported yet"),
-        (["-dp"], "no counterpart"),
+        (["-S", "127.0.0.1:1"], "Use 'stats socket'"),
+        (["-dKall"], "no counterpart"),
+        (["-dtall"], "no counterpart"),
+        (["-dL"], "no counterpart"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_its_reason(words, reason):

@@ -282,7 +282,7 @@ def _external_checks(judged: Judged) -> None:
         if proxy.check_command is None:
             text = "'option external-check' unable to find required 'external-check command'."
             judged.alert(proxy.header, begin + text)
-        if not judged.settings.insecure_fork:
+        if not (judged.settings.insecure_fork or judged.world.insecure_fork):
             text = "'insecure-fork-wanted' not enabled in the global section, 'option external-check' will likely fail."
             judged.warn(proxy.header, begin + text)
 

@@ -29,7 +29,8 @@ class World:
     the reason for a log-format string that cannot be rendered; `read_file` gives the text of a file (bytes that are no
     UTF-8 as surrogates) and raises ConfigError with the reason for one that cannot be read. `build` and
     `diagnostic_mode` (`-dD`) are for the directives. Relative paths begin at `directory`. `maxconn` and
-    `frontend_maxconn` are the command line's `-n` and `-N` (0: not given), `localpeer` its `-L` ("": not given).
+    `frontend_maxconn` are the command line's `-n` and `-N` (0: not given), `localpeer` its `-L` ("": not given),
+    `insecure_fork` its `-dI`.
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -44,3 +45,4 @@ class World:
     localpeer: str = ""
     maxconn: int = 0
     frontend_maxconn: int = 0
+    insecure_fork: bool = False
