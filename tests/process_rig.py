@@ -61,8 +61,8 @@ def source_for(worker, workers=2):
     return next(host for n in range(2, 250) if worker_of(packed(host := f"127.0.0.{n}"), workers) == worker)
 
 
-def connect(port, source="127.0.0.1"):
-    return socket.create_connection(("127.0.0.1", port), timeout=DEADLINE, source_address=(source, 0))
+def connect(port, source="127.0.0.1", host="127.0.0.1"):
+    return socket.create_connection((host, port), timeout=DEADLINE, source_address=(source, 0))
 
 
 @contextmanager
@@ -92,13 +92,13 @@ def is_cut(connection):
 class Running(Child):
     """`pasvport FLAGS -f FILE -p FILE` until every worker accepts; `messages()` is what it said."""
 
-    def __init__(self, folder, text, *flags, name="one", wait=True, command=COMMAND, **environment):
+    def __init__(self, folder, text, *flags, name="one", wait=True, command=COMMAND, inherited=(), **environment):
         self.file = folder / f"{name}.cfg"
         self.file.write_text(text)
         self.pidfile = folder / f"{name}.pid"
         self.pidfile.unlink(missing_ok=True)
         words = [*command, "-p", str(self.pidfile), "-f", str(self.file), *flags]
-        super().__init__(words, folder / f"{name}.log", env={**os.environ, **environment})
+        super().__init__(words, folder / f"{name}.log", env={**os.environ, **environment}, inherited=inherited)
         if wait:
             self.wait_until_serving()
 

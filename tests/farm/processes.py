@@ -64,7 +64,15 @@ class Child:
     reported in `survivors`, which is how a test sees a daemon that leaks children.
     """
 
-    def __init__(self, command: list[str], log: Path, *, env: dict[str, str] | None = None, cwd: Path | None = None):
+    def __init__(
+        self,
+        command: list[str],
+        log: Path,
+        *,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        inherited: tuple[int, ...] = (),
+    ):
         self.command = command
         self.log = log
         self.survivors: list[str] = []
@@ -78,6 +86,7 @@ class Child:
                 env=env,
                 cwd=cwd,
                 start_new_session=True,
+                pass_fds=inherited,
             )
 
     @property

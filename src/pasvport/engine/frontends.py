@@ -18,7 +18,9 @@ from pasvport.engine.tables import LiveTable
 from pasvport.model import Bind, Mode, Proxy
 from pasvport.record import SessionRecord
 
-_EXPENSIVE = frozenset({"frontend_address", "server_address", "server_port", "source_address", "source_port"})
+_EXPENSIVE = frozenset(
+    {"frontend_address", "frontend_port", "server_address", "server_port", "source_address", "source_port"}
+)
 """Fields of a record that are filled only when a log format asks for one of them."""
 _DEFAULT_BATCH = 64
 _WILDCARDS = ("*", "", "0.0.0.0", "::")
