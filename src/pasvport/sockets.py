@@ -23,8 +23,8 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 _TCP_FASTOPEN_CONNECT = 30
 _MAX_BACKLOG = 0x7FFFFFFF
 _DEFAULT_BACKLOG = 1024
-_DOOR_BACKLOG = 16
-"""One client is awaited there; strangers wait behind it for a moment."""
+_DOOR_BACKLOG = 4096
+"""In a flood of strangers whoever is awaited still finds room: a SYN without it comes again after a second."""
 _LOG_CHANNEL_BUFFER = 1024 * 1024
 
 _FAMILIES = {

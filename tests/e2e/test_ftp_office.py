@@ -62,6 +62,7 @@ def front(farm: Farm, scripted: Scripted) -> Iterator[Front]:
         Section("page", one, binds="bind {host}:{port}\nbind {host}:50000-50010"),
         Section("leases", one),
         Section("wild", one, binds=f"bind *:{WILD}\nbind *:%d-%d" % WILD_POOL),
+        Section("counted", f'log-format "strangers: %Fst"\n{one}', binds="bind {host}:{port}\nbind {host}:50000 data"),
         Section("hasty", f"timeout ftp-data 200ms\n{one}"),
         threads=WORKERS,
     ) as running:
@@ -167,6 +168,23 @@ def test_ten_thousand_strangers(front: Front, farm: Farm) -> None:
     # Everybody is counted but those who came to a port that nobody listened on any more.
     assert raid.refused <= 120
     front.until_stat("strict", "ftp_stranger", lambda count: count - before == raid.made - raid.refused)
+
+
+def test_a_session_tells_the_strangers_of_its_leases(front: Front) -> None:
+    """Those of a lease that was used, of one that was given up, and of one with which the session ended."""
+    with logged_in(front, "counted") as client:
+        port = client.epsv()
+        raid = Raid(front.host("counted"))
+        raid.knock(port, 3)
+        with client.dial(port) as data:
+            client.ask("RETR x", 150)
+            assert read_to_end(data) == b"scripted"
+        client.expect(226)
+        raid.knock(client.epsv(), 2)
+        client.ask("ABOR", 225, 226, 502)
+        raid.knock(client.epsv(), 1)
+        client.quit()
+    front.sink.until_text("strangers: 6")
 
 
 def test_a_late_connection_does_not_get_the_next_lease(front: Front) -> None:

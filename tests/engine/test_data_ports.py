@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import resource
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,14 +33,10 @@ class Holder:
 
     def __init__(self) -> None:
         self.claims: list[str] = []
-        self.strangers: list[str] = []
 
     def claimed(self, descriptor: int, host: str) -> None:
         socket.socket(fileno=descriptor).close()
         self.claims.append(host)
-
-    def stranger_came(self, host: str) -> None:
-        self.strangers.append(host)
 
 
 class Office:
@@ -129,14 +126,68 @@ def test_a_door_rests_while_descriptors_are_out(office: Office) -> None:
 
 def test_a_stranger_consumes_nothing(office: Office) -> None:
     holder = Holder()
-    port = office.lease(HERE, holder).port
-    with socket.create_connection((HERE, port), source_address=(THERE, 0)):
-        while not holder.strangers:
-            office.loop.turn(5)
-    with socket.create_connection((HERE, port)):
+    lease = office.lease(HERE, holder)
+    stranger_comes(office, lease.port)
+    with socket.create_connection((HERE, lease.port)):
         while not holder.claims:
             office.loop.turn(5)
-    assert (holder.strangers, holder.claims, office.turned_away, office.leased) == ([THERE], [HERE], 1, 0)
+    assert (lease.strangers, holder.claims, office.turned_away, office.leased) == (1, [HERE], 1, 0)
+
+
+def stranger_comes(office: Office, port: int) -> None:
+    before = office.turned_away
+    with socket.create_connection((HERE, port), source_address=(THERE, 0)) as stranger:
+        while office.turned_away == before:
+            office.loop.turn(5)
+        with pytest.raises(ConnectionResetError):
+            stranger.recv(1)
+
+
+def test_each_lease_knows_the_strangers_of_its_own_time() -> None:
+    office = Office(free_ports(1))
+    try:
+        first = office.lease("10.0.0.1")
+        stranger_comes(office, first.port)
+        second = office.lease("10.0.0.2")
+        stranger_comes(office, first.port)
+        assert (first.strangers, second.strangers) == (2, 1)
+        first.give_back()
+        assert first.strangers == 2
+    finally:
+        office.close()
+
+
+def test_a_stranger_costs_the_same_however_many_wait() -> None:
+    """Whoever waits on the port is neither asked nor told."""
+    office = Office(free_ports(1))
+    try:
+        port = office.lease("10.0.0.1").port
+        stranger_comes(office, port)
+        alone = calls_of_a_stranger(office, port)
+        for number in range(2000):
+            assert office.lease(f"10.1.{number >> 8}.{number & 255}") is not None
+        assert calls_of_a_stranger(office, port) == alone
+    finally:
+        office.close()
+
+
+def calls_of_a_stranger(office: Office, port: int) -> int:
+    """How many functions are called for one."""
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    with socket.create_connection((HERE, port), source_address=(THERE, 0)):
+        before = office.turned_away
+        sys.setprofile(count)
+        try:
+            office.loop.turn(5)
+        finally:
+            sys.setprofile(None)
+        assert office.turned_away == before + 1
+    return calls
 
 
 def test_the_only_port_is_free_again_at_once() -> None:

@@ -152,7 +152,6 @@ class Chaos:
             evts.ServerLeft(),
             evts.DataPortLeased(path + 90, 1),
             evts.ServerDataConnected(path + 90),
-            evts.ClientDataRefused(path, "198.51.100.1"),
             evts.DataFinished(path + 90, 1, DataEnding.COMPLETE),
             evts.DrainRequested("reload"),
             evts.LoginLimitExceeded(),

@@ -520,13 +520,6 @@ def test_late_events_of_a_former_path_are_ignored() -> None:
     )
 
 
-def test_strangers_are_counted_and_take_nothing() -> None:
-    dialogue = play(READY + "> ClientDataRefused 1 198.51.100.9\n")
-    assert dialogue.record.strangers == 1
-    assert dialogue.path is not None
-    assert dialogue.path.state.value == "Ready"
-
-
 # --- transfers ----------------------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,6 @@ from pasvport.errors import Side
 from pasvport.ftp.events import (
     ClientDataConnected,
     ClientDataFailed,
-    ClientDataRefused,
     DataFinished,
     Event,
     ServerDataConnected,
@@ -55,6 +54,9 @@ class Owner(Protocol):
 
     def tell(self, event: Event) -> None:
         """Something happened."""
+
+    def met_strangers(self, count: int) -> None:
+        """So many came to the leased port who were not awaited; they were dropped."""
 
 
 class DataConnections:
@@ -118,13 +120,17 @@ class DataConnections:
 
     def claimed(self, descriptor: int, host: str) -> None:
         """The client reached the leased port."""
-        self.lease = None
+        self._end_lease()
         self.plant.loop.add(descriptor, self)
         self._client_connected(descriptor, host)
 
-    def stranger_came(self, host: str) -> None:
-        """Somebody else did, and was dropped."""
-        self.owner.tell(ClientDataRefused(self.path, host))
+    def _end_lease(self) -> None:
+        lease = self.lease
+        if lease is not None:
+            self.lease = None
+            lease.give_back()
+            if lease.strangers:
+                self.owner.met_strangers(lease.strangers)
 
     def _client_connected(self, descriptor: int, host: str) -> None:
         self.client = descriptor
@@ -357,9 +363,7 @@ class DataConnections:
         self.finished_at = self.plant.loop.now
         if self.bucket is not None:
             self.plant.loop.timers.cancel(self)
-        if self.lease is not None:
-            self.lease.give_back()
-            self.lease = None
+        self._end_lease()
         if self.pump is not None:
             self.pump.dispose(self.plant.pipes)
         self._close_server(reset=reset)

@@ -1,8 +1,10 @@
 """Data ports of `mode ftp`: leased to one session, opened when leased, given back on every path.
 
 A port that listens is a door. Sessions of different clients may hold leases on one door at once, because whoever comes
-is recognised by address; two leases that the same address could claim never share one. Doors are bound when their first
-lease is granted and closed with their last, so a port of the pool listens only while somebody is awaited there.
+is recognised by address, in one look; two leases that the same address could claim never share one. A stranger is reset
+at once and costs the same however many leases there are: the door counts, and a lease knows where the count stood when
+it began. Doors are bound when their first lease is granted and closed with their last, so a port of the pool listens
+only while somebody is awaited there.
 
 Workers share a pool without talking: each begins with its own part of the ports, in random order (RFC 2577 section 4),
 and goes on with the others', which bind() refuses while another worker has them. One port of each part is never lent:
@@ -35,7 +37,7 @@ _ACCEPTABLE = 0x001
 _GUESSES = 8
 """Random ports looked at before the rest of the pool is gone through in order."""
 _WILDCARDS = ("*", "", "0.0.0.0", "::")
-_BATCH = 16
+_BATCH = 64
 _NO_PORTS = PortRange(0, 0)
 _MOST_ADDRESSES = 256
 """Addresses of this machine whose pool is remembered."""
@@ -48,20 +50,23 @@ class Holder(Protocol):
     def claimed(self, descriptor: int, host: str) -> None:
         """The awaited peer connected: the descriptor is the holder's, the lease is over."""
 
-    def stranger_came(self, host: str) -> None:
-        """Somebody else connected to the leased port and was dropped; the lease stands."""
-
 
 class Lease:
     """One port of the pool, held for one session until it is claimed or given back."""
 
-    __slots__ = ("claim", "door", "granted", "holder")
+    __slots__ = ("_strangers", "claim", "door", "granted", "holder")
 
     def __init__(self, door: Door, claim: Claim, holder: Holder, now: float) -> None:
         self.door = door
         self.granted = now
         self.claim = claim
         self.holder = holder
+        self._strangers = door.strangers
+
+    @property
+    def strangers(self) -> int:
+        """Who came to the port since the lease began, was not awaited by anybody and was dropped."""
+        return self.door.strangers - self._strangers
 
     @property
     def port(self) -> int:
@@ -80,6 +85,7 @@ class Door:
         self.host = host
         self.port = port
         self.leases: dict[Claim, Lease] = {}
+        self.strangers = 0
         self._sock = sock
         if sock is not None:
             ports.plant.loop.add(sock.fileno(), self, _ACCEPTABLE)
@@ -151,7 +157,6 @@ def accepted(sock: _socket.socket) -> tuple[int, str] | None:
         if error.errno in OUT_OF_DESCRIPTORS:
             raise
         return None
-    os.set_blocking(descriptor, False)
     return descriptor, unmapped(address[0])
 
 
@@ -286,13 +291,13 @@ class DataPorts:
     def arrived(self, door: Door, descriptor: int, host: str) -> None:
         """Somebody connected to a leased port."""
         lease = door.leases.get(self._claim_of(host))
-        if lease is not None:
-            lease.give_back()
-            lease.holder.claimed(descriptor, host)
+        if lease is None:
+            door.strangers += 1
+            self.turn_away(descriptor)
             return
-        self.turn_away(descriptor)
-        for each in list(door.leases.values()):
-            each.holder.stranger_came(host)
+        os.set_blocking(descriptor, False)
+        lease.give_back()
+        lease.holder.claimed(descriptor, host)
 
     def awaited(self, host: str, port: int, caller: str) -> Door | None:
         """The door at `host` and `port`, if somebody waits there for `caller`."""

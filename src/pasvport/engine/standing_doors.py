@@ -8,7 +8,6 @@ else is turned away.
 from __future__ import annotations
 
 import _socket
-import os
 
 from pasvport.address import unmapped
 from pasvport.engine.backends import LiveServer
@@ -74,7 +73,6 @@ class StandingDoor(LiveListener):
         here, port = local_address(client)
         door = ports.awaited(here, port, host)
         if door is not None:
-            os.set_blocking(client, False)
             self._close_gates(len(self.gates))
             ports.arrived(door, client, host)
         elif service.backend is None or not (service.blind_session(host) or service.backend.rules):

@@ -70,6 +70,10 @@ class Transfers(Conversation):
         self.service.say_exhausted(reason)
         self.tell(LeaseFailed(path, reason))
 
+    def met_strangers(self, count: int) -> None:
+        """So many came to the leased port who were not awaited; they were dropped."""
+        self.dialogue.record.strangers += count
+
     def drop_data(self, action: DropData) -> None:
         """Give up a path whose transfer was not started."""
         if self.data is not None and self.data.path == action.path:

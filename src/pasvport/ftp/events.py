@@ -155,14 +155,6 @@ class ClientDataFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientDataRefused:
-    """Somebody whom the policy does not admit connected to the leased port and was dropped; the lease stands."""
-
-    path: int
-    host: str
-
-
-@dataclass(frozen=True, slots=True)
 class DataFinished:
     """Answer to StartTransfer, exactly one, also after AbortTransfer (then with CUT): both data connections are closed.
 
@@ -215,7 +207,6 @@ Event = (
     | ServerDataFailed
     | ClientDataConnected
     | ClientDataFailed
-    | ClientDataRefused
     | DataFinished
     | TimedOut
     | DrainRequested

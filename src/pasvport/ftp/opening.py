@@ -9,7 +9,7 @@ from pasvport.address import Family, family_of, unmapped
 from pasvport.errors import ProtocolError
 from pasvport.ftp.actions import DialServerData, LearnPassive, LeaseDataPort, SendToClient
 from pasvport.ftp.data_path import DataPath
-from pasvport.ftp.events import ClientDataRefused, DataPortLeased, LeaseFailed, ServerDataConnected
+from pasvport.ftp.events import DataPortLeased, LeaseFailed, ServerDataConnected
 from pasvport.ftp.grammar import Command, Reply, rendered
 from pasvport.ftp.ground import Expected, Ground, Purpose
 from pasvport.ftp.passive import (
@@ -188,9 +188,6 @@ class Opening(Ground):
             expected.told = expected.told or expected.purpose is Purpose.PASSIVE
         self._drop_path()
         self._say(425, text)
-
-    def _stranger(self, event: ClientDataRefused) -> None:
-        self._record.strangers += 1
 
     def _server_data_connected(self, event: ServerDataConnected) -> None:
         path = self._current(event.path)

@@ -125,7 +125,6 @@ _DATA = (
     _row(_P.OPEN, events.ServerDataFailed, _COMMANDS, "425, now or at the transfer command"),
     _row(_P.OPEN, events.ClientDataConnected, _STAYS, "the transfer may start"),
     _row(_P.OPEN, events.ClientDataFailed, _COMMANDS, "425"),
-    _row(_P.OPEN, events.ClientDataRefused, _STAYS, "counted"),
     _row(_P.OPEN, events.DataFinished, _COMMANDS, "the final reply is relayed, or a false one replaced by 426"),
 )
 
