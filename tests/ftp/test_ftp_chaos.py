@@ -265,7 +265,6 @@ def test_cutting_changes_nothing(lines: list[bytes], seed: int) -> None:
     for at in range(len(data)):
         other.push(data[at : at + 1])
     assert pulled(one) == pulled(other)
-    assert one.answers() == other.answers()
 
 
 @MANY
@@ -276,7 +275,7 @@ def test_junk_is_bounded_and_cut_alike(pieces: list[bytes]) -> None:
     for piece in pieces:
         other.push(piece)
         together += pulled(other)
-        assert other.held <= LINE + 4
+        assert other.held <= LINE + 1
     one.push(b"".join(pieces))
     assert pulled(one) == together
 

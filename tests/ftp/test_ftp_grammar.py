@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pasvport.address import Family
 from pasvport.errors import ProtocolError, Side
-from pasvport.ftp.grammar import Command, Reply, ReplyReader, masked, parse_command, rendered
-from pasvport.ftp.lines import FORBIDDEN, MAX_NEGOTIATIONS, TOO_LONG, Line, LineSplitter
+from pasvport.ftp.grammar import Command, Reply, ReplyReader, masked, parse_command, rendered, verbs_behind_cr
+from pasvport.ftp.lines import TOO_LONG, Line, LineSplitter
 from pasvport.ftp.passive import (
     ArgumentError,
     PeerPolicy,
@@ -49,30 +49,12 @@ def test_the_limit_is_exact_and_a_long_line_is_one_fault() -> None:
     assert lines_of(b"x" * 50, b"y" * 50, b"z\r\nok\n") == [Line(b"", fault=TOO_LONG), Line(b"ok")]
 
 
-@pytest.mark.parametrize("data", [b"a\0b\r\n", b"a\rb\r\n", b"a\r\r\n"])
-def test_nul_and_cr_inside_are_faults(data: bytes) -> None:
-    assert lines_of(data) == [Line(b"", fault=FORBIDDEN)]
-
-
-def test_telnet_commands_are_taken_out_and_urgency_is_kept() -> None:
-    assert lines_of(b"\xff\xf4\xff", b"\xf2ABOR\r\nNOOP\r\n") == [Line(b"ABOR", urgent=True), Line(b"NOOP")]
-    assert lines_of(b"NOOP\r\n\xff\xf4ABOR\r\n") == [Line(b"NOOP"), Line(b"ABOR", urgent=True)]
-    assert lines_of(b"AB\xff\xf1OR\r\n") == [Line(b"ABOR")]
-
-
-def test_bytes_of_names_stay_as_they_are() -> None:
-    assert lines_of(b"\xff\xff \xff. \xc3\xa9 \xe9\r\n") == [Line(b"\xff\xff \xff. \xc3\xa9 \xe9")]
-
-
-def test_options_are_refused_and_only_so_often() -> None:
-    splitter = LineSplitter(20)
-    splitter.push(b"\xff\xfb\x01\xff\xfd\x03\xff\xfc\x05\xff\xfe\x06\xff")
-    assert splitter.answers() == b"\xff\xfe\x01\xff\xfc\x03"
-    assert splitter.answers() == b""
-    assert not splitter.is_empty
-    splitter.push(b"\xfb\x01" + b"\xff\xfb\x01" * 100)
-    assert len(splitter.answers()) == 3 * (MAX_NEGOTIATIONS - 2)
-    assert splitter.is_empty
+@pytest.mark.parametrize(
+    "data", [b"a\0b", b"a\rb", b"Icon\r", b"\r\r", bytes(range(0x80, 0x90)), bytes(range(0xF0, 0x100))]
+)
+def test_every_byte_but_the_end_stays(data: bytes) -> None:
+    assert lines_of(data + b"\r\n") == [Line(data)]
+    assert lines_of(*(bytes((byte,)) for byte in data + b"\r\n")) == [Line(data)]
 
 
 # --- commands -----------------------------------------------------------------------------------------------------
@@ -83,17 +65,55 @@ def test_an_argument_is_what_stands_after_the_first_space() -> None:
     assert (command.verb, command.argument, command.line) == ("RETR", b" a b\xff ", b"retr  a b\xff ")
 
 
-@pytest.mark.parametrize("data", [b"", b" USER x", b"A", b"1AB", b"US\xc3R", b"USER\tx", b"ABCDEFGHIJKLMNOPQ"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b" USER x", b"A", b"1AB", b"US\xc3R", b"US\0ER x", b"PO\xff\xf4RT x", b"NOOP\rSTAT", b"ABCDEFGHIJKLMNOPQ"],
+)
 def test_what_is_no_command(data: bytes) -> None:
     command = parse_command(Line(data))
     assert not command.verb
     assert masked(command) == b"<not a command>"
 
 
-@pytest.mark.parametrize("junk", [b"\xf4\xff", b"\xf2", b"\xff\xff"])
-def test_halves_of_telnet_commands_before_a_verb(junk: bytes) -> None:
-    assert parse_command(Line(junk + b"abor")) == Command("ABOR", b"", b"abor")
-    assert parse_command(Line(junk + b"retr \xff")) == Command("RETR", b"\xff", b"retr \xff")
+def telnet_before(telnet: bytes) -> Command:
+    return parse_command(Line(telnet + b"retr \xff\xf4 \xff\xff"))
+
+
+@pytest.mark.parametrize(
+    "telnet", [b"\xff\xf4\xff\xf2", b"\xff\xf4\xff", b"\xf4\xff", b"\xf2", b"\xff\xf4", b"\xff\xf2"]
+)
+def test_an_interrupt_makes_its_command_urgent_and_is_not_passed_on(telnet: bytes) -> None:
+    assert parse_command(Line(telnet + b"abor")) == Command("ABOR", b"", b"abor", urgent=True)
+    assert telnet_before(telnet) == Command("RETR", b"\xff\xf4 \xff\xff", b"retr \xff\xf4 \xff\xff", urgent=True)
+
+
+def test_half_a_telnet_command_alone_is_not_urgent() -> None:
+    assert not telnet_before(b"\xff").urgent
+    assert telnet_before(b"\xff").line == b"retr \xff\xf4 \xff\xff"
+
+
+@pytest.mark.parametrize("telnet", [b"\xff\xfd\x01", b"\xff\xfb\n\xff\xfe\xff", b"\xff\xf6", b"\xf1\xff"])
+def test_other_telnet_commands_are_the_servers_to_judge(telnet: bytes) -> None:
+    """Their verb is found all the same: ProFTPD, who knows Telnet, would find it too."""
+    assert telnet_before(telnet).line == telnet + b"retr \xff\xf4 \xff\xff"
+    assert telnet_before(telnet).verb == "RETR"
+
+
+@pytest.mark.parametrize("line", [b"NOOP\r", b"NOOP\r\r", b"NOOP\0", b"NOOP\r\0"])
+def test_what_some_servers_overlook_behind_a_verb(line: bytes) -> None:
+    assert parse_command(Line(line)) == Command("NOOP", b"", b"NOOP")
+
+
+def test_a_tab_stands_for_the_space_as_proftpd_takes_it() -> None:
+    assert parse_command(Line(b"CWD\ta b")) == Command("CWD", b"a b", b"CWD a b")
+    assert parse_command(Line(b"NOOP\t")) == Command("NOOP", b"", b"NOOP ")
+
+
+def test_what_stands_behind_a_cr() -> None:
+    assert verbs_behind_cr(b"RETR a\rport 1,2\r\0DELE x") == {"PORT", "DELE"}
+    assert verbs_behind_cr(b"RETR Icon\r") == set()
+    assert verbs_behind_cr(b"STOR a\rQUIT") == {"QUIT"}
+    assert verbs_behind_cr(b"STOR Icon\r/rsrc PORT") == set()
 
 
 @pytest.mark.parametrize("line", [b"PASS secret", b"pass secret word", b"ACCT secret", b"ADAT secret", b" PASS secret"])

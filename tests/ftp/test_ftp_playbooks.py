@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from ftp_world import event_from, play
-from pasvport.ftp.actions import RecordTransfer, SendToClient
+from ftp_world import described, event_from, play
+from pasvport.ftp.actions import RecordTransfer, SendToClient, SendToServer
 from pasvport.ftp.dialogue import Dialogue
-from pasvport.ftp.events import Timer
+from pasvport.ftp.events import ClientSent, Timer
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
 from pasvport.model import AuthTls
@@ -815,13 +815,23 @@ def test_everything_pipelined_is_answered_in_order() -> None:
         ("AUTH TLS", "534 TLS is not available here."),
         ("RETR", "501 RETR needs an argument."),
         ("?", "500 Not a command."),
-        ("A\0B", "500 NUL or CR inside a line."),
+        ("A\0B", "500 Not a command."),
         ("RETR x" + "y" * 5000, "500 Line too long."),
     ],
 )
 def test_refusals(command: str, answer: str) -> None:
     settings = Settings(denied=frozenset({"SITE"}), auth=AuthTls.REFUSE)
     play(LOGGED_IN + f"> ClientSent {command}\n< SendToClient {answer}", settings)
+
+
+@pytest.mark.parametrize("behind", [b"PORT 1,2", b"\rquit", b"\0DELE x", b"XCRC a"])
+def test_no_command_hides_behind_a_cr(behind: bytes) -> None:
+    """A server that ends lines there would obey it, denied or not, and nobody here would have seen it."""
+    dialogue = play(LOGGED_IN, Settings(denied=frozenset({"XCRC"})))
+    refused = dialogue.receive(ClientSent(b"MKD x\r" + behind + b"\r\n"))
+    assert [described(action)[:16] for action in refused] == ["SendToClient 501"]
+    passed = dialogue.receive(ClientSent(b"MKD Icon\r\r\n"))
+    assert passed == [SendToServer(b"MKD Icon\r\r\n")]
 
 
 def test_features_are_those_of_both() -> None:

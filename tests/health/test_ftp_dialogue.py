@@ -200,8 +200,8 @@ def test_the_deadline_is_the_one_of_tcp_check() -> None:
     assert waits == [100, 700, 700]
 
 
-def test_telnet_options_are_refused() -> None:
-    assert Send(b"\xff\xfe\x01") in play(talk(BANNER_ONLY), Connected(), b"\xff\xfb\x01220 hi\r\n")
+def test_telnet_commands_before_a_banner_are_overlooked() -> None:
+    assert Send(b"QUIT\r\n") in play(talk(BANNER_ONLY), Connected(), b"\xff\xfb\x01220 hi\r\n")
 
 
 # --- what goes wrong ----------------------------------------------------------------------------------------------

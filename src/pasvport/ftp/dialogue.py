@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pasvport.errors import ProtocolError, Side
-from pasvport.ftp.actions import Action, SendToClient, SendToServer
+from pasvport.ftp.actions import Action
 from pasvport.ftp.data_path import DataPath
 from pasvport.ftp.events import (
     ClientConnected,
@@ -127,16 +127,10 @@ class Dialogue(Requests):
 
     def _client_sent(self, event: ClientSent) -> None:
         self._client.push(event.data)
-        answers = self._client.answers()
-        if answers:
-            self._do(SendToClient(answers))
 
     def _server_sent(self, event: ServerSent) -> None:
         server = self._server
         server.push(event.data)
-        answers = server.answers()
-        if answers:
-            self._do(SendToServer(answers))
         # A server that is left in the middle takes the rest of its bytes with it.
         while self._server is server and self._phase not in _HEARS_NO_SERVER:
             line = server.pull()

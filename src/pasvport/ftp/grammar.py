@@ -13,20 +13,23 @@ from pasvport.ftp.lines import Line
 from pasvport.ftp.verbs import VERBS, Arity
 
 CRLF = b"\r\n"
-_VERB = re.compile(rb"([A-Za-z][A-Za-z0-9]{1,15})(?: (.*))?", re.DOTALL)
+_VERB = re.compile(rb"([A-Za-z][A-Za-z0-9]{1,15})(?:([ \t])(.*)|[\r\0]*)", re.DOTALL)
+_BEHIND_CR = re.compile(rb"\r[\0\t\r ]*([A-Za-z]{3,16})(?![A-Za-z0-9])")
 _REPLY = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 PART = 8192
 """Bytes of a multi-line reply after which what has come is passed on as a part."""
 _HIDDEN = b" ***"
-_TELNET = bytes(range(0xF0, 0x100))
+_BEFORE = re.compile(rb"(?:\xff[\xfb-\xfe].|[\xf0-\xff])*", re.DOTALL)
+_SYNCH = b"\xff\xf4\xf2"
 _KNOWN = {name.encode("ascii"): name for name in VERBS} | {name.lower().encode("ascii"): name for name in VERBS}
 _CODES = {b"%d" % code: code for code in range(100, 600)}
 
 
 class Command(NamedTuple):
-    """What a client asks. `line` is what it sent, without its end and without Telnet commands.
+    """What a client asks. `line` is what the server shall hear: what the client sent, without its end.
 
-    A line that is no command has an empty `verb`, and `fault` says why.
+    `urgent`: it came with Telnet's Interrupt Process or Synch (RFC 854). A line that is no command has an empty `verb`,
+    and `fault` says why.
     """
 
     verb: str
@@ -44,17 +47,36 @@ def parse_command(line: Line) -> Command:
     """Any line; never raises: what is no command comes out with a fault."""
     if line.fault:
         return Command("", fault=line.fault)
-    head, _, argument = line.data.partition(b" ")
+    data = line.data
+    head, _, argument = data.partition(b" ")
     known = _KNOWN.get(head)
-    if known is not None:
-        return Command(known, argument, line.data, line.urgent)
-    # Clients send halves of Telnet's IP and Synch before ABOR; no verb begins with such a byte.
-    data = line.data.lstrip(_TELNET)
-    found = _VERB.fullmatch(data)
+    return Command(known, argument, data) if known is not None else _parsed(data)
+
+
+def _parsed(data: bytes) -> Command:
+    """A line that does not begin with a verb as it should.
+
+    Before the verb may stand Telnet commands, whole or in halves: no verb begins with such a byte. Those of an
+    interrupt are not passed on (ProFTPD alone knows them everywhere); others are the server's to judge. ProFTPD takes a
+    tab for the space, and CR before the line's end for nothing, vsftpd too; Pure-FTPd answers neither.
+    """
+    before = _BEFORE.match(data)
+    size = before.end() if before is not None else 0
+    found = _VERB.fullmatch(data, size)
     if found is None:
         return Command("", fault="not a command")
-    verb = found[1].decode("ascii").upper()
-    return Command(verb, found[2] or b"", data, line.urgent)
+    telnet = data[:size]
+    verb, separator, argument = found[1], found[2], found[3] or b""
+    line = verb + b" " + argument if separator else verb
+    if telnet.strip(_SYNCH):
+        line = telnet + line
+    is_urgent = b"\xf4" in telnet or b"\xf2" in telnet
+    return Command(verb.decode("ascii").upper(), argument, line, is_urgent)
+
+
+def verbs_behind_cr(line: bytes) -> set[str]:
+    """What a server that ends lines at a lone CR would take for verbs of further commands."""
+    return {found.decode("ascii").upper() for found in _BEHIND_CR.findall(line)}
 
 
 def lacks_argument(command: Command) -> bool:
@@ -138,7 +160,8 @@ class ReplyReader:
         return self._out(complete=False) if self._size > PART else None
 
     def _first(self, data: bytes) -> Reply | None:
-        found = _REPLY.fullmatch(data)
+        before = _BEFORE.match(data)
+        found = _REPLY.fullmatch(data, before.end() if before is not None else 0)
         if found is None:
             raise ProtocolError("not a reply", Side.SERVER)
         if found[2] != b"-":

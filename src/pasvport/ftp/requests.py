@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pasvport.errors import ProtocolError, Side
-from pasvport.ftp.grammar import Command, lacks_argument, parse_command
+from pasvport.ftp.grammar import Command, lacks_argument, parse_command, verbs_behind_cr
 from pasvport.ftp.ground import Purpose
 from pasvport.ftp.login import AUTH_REFUSED, NOT_LOGGED_IN, UNAVAILABLE
 from pasvport.ftp.replies import Replies
@@ -100,6 +100,8 @@ class Requests(Replies):
             self._refuse(500, f"{command.fault[0].upper()}{command.fault[1:]}.")
         elif verb in self._settings.denied:
             self._refuse(502, f"{verb} is not allowed.")
+        elif b"\r" in command.line and self._hides_another(command.line):
+            self._refuse(501, "A name may have a CR, but no command behind it.")
         elif not command.argument and lacks_argument(command):
             self._refuse(501, f"{verb} needs an argument.")
         elif self._phase is _LOCAL:
@@ -111,6 +113,10 @@ class Requests(Replies):
             self._refused_in_a_row = 0
             row = VERBS.get(verb)
             _OBEY[row.treatment if row is not None else Treatment.FORWARD](self, command)
+
+    def _hides_another(self, line: bytes) -> bool:
+        """Whether a server that ends lines at a lone CR would find a further command, which nobody here has seen."""
+        return any(verb in VERBS or verb in self._settings.denied for verb in verbs_behind_cr(line))
 
     def _local_or_refused(self, command: Command) -> None:
         row = VERBS.get(command.verb)

@@ -112,8 +112,7 @@ class FtpDialogue:
         if self._taken > MOST_CONTROL:
             return self._junk("too many replies")
         self._lines.push(event.data)
-        answers = self._lines.answers()
-        actions: list[Action] = [Send(answers)] if answers else []
+        actions: list[Action] = []
         while not self._finished and (line := self._lines.pull()) is not None:
             actions += self._line(line)
         return actions
