@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from pasvport.digits import whole_number
 from pasvport.errors import AddressError
 
 MAX_PORT = 65535
@@ -89,9 +90,10 @@ def family_of(host: str) -> Family:
 
 def parse_port(text: str, *, lowest: int = 1) -> int:
     """A decimal port, `lowest`..65535. Raises AddressError with HAProxy's words for it."""
-    if not (text.isascii() and text.isdigit()) or not lowest <= int(text) <= MAX_PORT:
+    port = whole_number(text, MAX_PORT)
+    if port is None or port < lowest:
         raise AddressError(f"invalid port '{text}'", text)
-    return int(text)
+    return port
 
 
 def parse_port_range(text: str, *, lowest: int = 1) -> PortRange:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pasvport.digits import is_number
 from pasvport.errors import ConfigError
 from pasvport.subcommand import meant
 
@@ -92,7 +93,7 @@ def _rest_are_files(command: CommandLine, rest: list[str]) -> None:
 def _number(flag: str, name: str) -> Action:
     def act(command: CommandLine, rest: list[str]) -> None:
         word = rest.pop(0)
-        if not (word.isascii() and word.isdigit()):
+        if not is_number(word):
             raise ConfigError(f"{flag} option: '{word}' is not a number")
         setattr(command, name, int(word))
 
@@ -104,7 +105,7 @@ def _processes(flag: str, name: str) -> Action:
         found: list[int] = []
         while rest and not rest[0].startswith("-"):
             word = rest.pop(0)
-            if not (word.isascii() and word.isdigit()):
+            if not is_number(word):
                 raise ConfigError(f"{flag} option: some bytes unconsumed in PID list {{{word}}}")
             if not int(word):
                 raise UsageError(f"{flag} option: 0 is no process")

@@ -15,6 +15,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__in
 # A room imports rooms on a lower floor, or its own. Rooms on one floor do not see each other.
 FLOOR = {
     "bounds": 0,
+    "digits": 0,
     "errors": 0,
     "markdown": 0,
     "address": 1,
@@ -157,6 +158,18 @@ def test_budgets(path: Path) -> None:
     assert not too_long
     too_deep = {each.name: nesting(each) for each in functions(path) if nesting(each) > DEEPEST_NESTING}
     assert not too_deep
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_one_place_says_what_a_digit_is(path: Path) -> None:
+    # str.isdigit() takes `¹` for a digit, over which int() raises, and `\\d` takes the digits of every script.
+    if room_of(path) == "digits":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("isdigit", "isdecimal", "isnumeric"), f"{name_of(path)}:{node.lineno}"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert "\\d" not in node.value, f"{name_of(path)}:{node.lineno}"
 
 
 def test_the_median_function_is_short() -> None:

@@ -47,8 +47,8 @@ class ConditionError(ConfigError):
 
 # --- versions -----------------------------------------------------------------------------------------------------
 
-_VERSION = re.compile(r"(\d+)?(?:\.(\d+))?(?:\.(\d+))?(?:-dev(\d*))?(?:[-.](\d+))?")
-_OPENSSL_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)([a-z])?(?:-[a-z]+\d*)?")
+_VERSION = re.compile(r"([0-9]+)?(?:\.([0-9]+))?(?:\.([0-9]+))?(?:-dev([0-9]*))?(?:[-.]([0-9]+))?")
+_OPENSSL_VERSION = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)([a-z])?(?:-[a-z]+[0-9]*)?")
 
 
 def _version_key(text: str) -> tuple[int, ...]:

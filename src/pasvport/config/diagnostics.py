@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pasvport.config.syntax import Line, Word
+from pasvport.digits import is_number
 from pasvport.model import Origin
 
 _SHOWN_WIDTH = 80
@@ -122,7 +123,7 @@ class Diagnostics:
 
 def _transitions(word: str) -> Counter[tuple[str, str]]:
     """How often each kind of character follows another: letters without case, all digits alike, all others alike."""
-    kinds = ["9" if c.isdigit() else c if c.isalpha() else "-" for c in word.lower()]
+    kinds = ["9" if is_number(c) else c if c.isalpha() else "-" for c in word.lower()]
     return Counter(zip(["^", *kinds], [*kinds, "$"], strict=True))
 
 

@@ -10,6 +10,7 @@ from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import Leftover, ProxyDraft, Said
 from pasvport.config.expressions import parse_expression
 from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table, later
+from pasvport.digits import is_number
 from pasvport.model import Algorithm, HashFunction, HashMethod
 
 Reader = Callable[[Cursor, ProxyDraft], None]
@@ -53,7 +54,7 @@ def _random(cursor: Cursor, draft: ProxyDraft) -> None:
     draws = 2
     if text:
         inner = text[1:].rstrip(")") if text.startswith("(") else text
-        if not inner.isdigit():
+        if not is_number(inner):
             raise LineError(f"balance random : unexpected character '{inner[:1]}' after argument.", word)
         draws = int(inner)
         if draws < 1:

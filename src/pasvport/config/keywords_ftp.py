@@ -16,6 +16,7 @@ from pasvport.config.expressions import parse_expression
 from pasvport.config.keywords import Keyword, Misplaced, Place, not_supported
 from pasvport.config.scalars import strict_int
 from pasvport.config.syntax import Word
+from pasvport.digits import whole_number
 from pasvport.model import Expression, Ftp
 
 Reader = Callable[[Cursor, ProxyDraft], None]
@@ -65,7 +66,7 @@ def _prefix(cursor: Cursor, longest: int, what: str) -> int | None:
         return None
     word = cursor.take()
     bits = word.text.removeprefix("/")
-    if not (bits.isascii() and bits.isdigit() and len(bits) <= 3 and 1 <= int(bits) <= longest):
+    if not whole_number(bits, longest):
         raise LineError(
             f"'ftp-data-peer network' expects a prefix length of 1 to {longest} {what}, got '{word}'.", word
         )

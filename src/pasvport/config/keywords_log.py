@@ -11,6 +11,7 @@ from pasvport.config.diagnostics import nearest
 from pasvport.config.draft import LogLine
 from pasvport.config.keywords import Keyword, Status, Table, words
 from pasvport.config.syntax import Word
+from pasvport.digits import is_number, whole_number
 from pasvport.errors import ConfigError
 from pasvport.model import LogFormat, LogTarget, LogTransport
 
@@ -94,7 +95,7 @@ def _read_options(cursor: Cursor, options: _Options) -> None:
 
 def _length(cursor: Cursor, options: _Options) -> None:
     word = cursor.take()
-    options.length = int(word.text) if word.text.isascii() and word.text.isdigit() else 0
+    options.length = whole_number(word.text, _LONGEST) or 0
     if not _SHORTEST <= options.length <= _LONGEST:
         raise LineError(f"invalid log length '{word}', must be between {_SHORTEST} and {_LONGEST}", word)
 
@@ -109,7 +110,7 @@ def _sample(cursor: Cursor, options: _Options) -> None:
     ranges, colon, size = word.text.rpartition(":")
     if not colon:
         raise LineError("Missing sample size", word)
-    if not size.isdigit() or int(size) == 0:
+    if not is_number(size) or int(size) == 0:
         raise LineError(f"wrong sample size '{size}'", word)
     options.ranges = tuple(_sample_range(text, word) for text in ranges.split(","))
     options.size = int(size)
@@ -122,7 +123,7 @@ def _sample(cursor: Cursor, options: _Options) -> None:
 def _sample_range(text: str, word: Word) -> tuple[int, int]:
     low, dash, high = text.partition("-")
     high = high if dash else low
-    if not (low.isdigit() and high.isdigit()) or not 0 < int(low) <= int(high):
+    if not (is_number(low) and is_number(high)) or not 0 < int(low) <= int(high):
         raise LineError(f"wrong sample range '{text}'", word)
     return int(low), int(high)
 

@@ -12,6 +12,7 @@ from pasvport.config.draft import ProxyDraft, ServerDraft
 from pasvport.config.keywords import not_supported, words
 from pasvport.config.keywords_server import SERVER
 from pasvport.config.syntax import Word
+from pasvport.digits import is_number
 from pasvport.errors import AddressError
 
 NAME = re.compile(r"[A-Za-z0-9_.:-]*")
@@ -89,7 +90,7 @@ def _check_name(word: Word, what: str, allowed: re.Pattern[str] = NAME) -> None:
 def _numbers(word: Word) -> tuple[int, int]:
     low_text, dash, high_text = word.text.partition("-")
     low, high = (low_text, high_text) if dash else ("1", low_text)
-    if not (low.isdigit() and high.isdigit()) or not 0 < int(low) <= int(high) <= MAX_TEMPLATE:
+    if not (is_number(low) and is_number(high)) or not 0 < int(low) <= int(high) <= MAX_TEMPLATE:
         raise LineError(f"Wrong server-template number or range arg '{word}'.", word)
     return int(low), int(high)
 

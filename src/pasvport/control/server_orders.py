@@ -12,11 +12,12 @@ from pasvport.address import MAX_PORT, Endpoint, Family, family_of
 from pasvport.control.generation import Generation
 from pasvport.control.replacement import replace_server
 from pasvport.control.statistics import shown_port
+from pasvport.digits import is_number
 from pasvport.errors import PasvportError
 from pasvport.model import PortMap, Proxy, Server, ServerPort
 
 _BY = "by 'stats socket command'"
-_PORT = re.compile(r"([+-]?)([0-9]+)")
+_PORT = re.compile(r"([+-]?)([0-9]{1,20})")
 
 
 class OrderError(PasvportError):
@@ -73,7 +74,7 @@ def literal(host: str) -> Endpoint:
 
 def port_number(text: str) -> int:
     """A check's or an agent's port, 0 for the server's own. Raises OrderError."""
-    if not (text.isascii() and text.isdigit()):
+    if not is_number(text):
         raise OrderError("provided port is not an integer")
     if int(text) > MAX_PORT:
         raise OrderError("provided port is invalid")

@@ -10,7 +10,7 @@ from pasvport.model import Algorithm, Balance, HashMethod
 def leading_number(text: str) -> tuple[int | None, str]:
     """strtol: the number a text begins with (None if it does not), and what follows."""
     found = re.match(r"\s*([+-]?[0-9]+)", text, re.ASCII)
-    return (int(found[1]), text[found.end() :]) if found else (None, text)
+    return (int(found[1][:20]), text[found.end() :]) if found else (None, text)
 
 
 def parse_weight(text: str, configured: int) -> tuple[int, str]:

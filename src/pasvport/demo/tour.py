@@ -17,6 +17,7 @@ from pasvport.demo.journal import SilenceError
 from pasvport.demo.site import FtpSite, Site
 from pasvport.demo.stage import Stage
 from pasvport.demo.trickle import Trickle
+from pasvport.digits import is_number
 from pasvport.errors import ResourceError
 from pasvport.subcommand import Parser
 
@@ -77,7 +78,7 @@ class _between:  # noqa: N801 - reads as a word where it is used
         self._low, self._high = low, high
 
     def __call__(self, text: str) -> int:
-        if not text.isdecimal() or not self._low <= int(text) <= self._high:
+        if not is_number(text) or not self._low <= int(text) <= self._high:
             raise argparse.ArgumentTypeError(f"expected {self._low} to {self._high}, not '{text}'")
         return int(text)
 

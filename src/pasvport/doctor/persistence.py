@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from enum import StrEnum
 
+from pasvport.digits import is_number
 from pasvport.doctor.services import Doorway, Service, usable
 from pasvport.model import Algorithm, Balance, Converter, Expression, HashMethod, Proxy, StickAction, StickRule
 
@@ -41,7 +42,7 @@ def _widens(converter: Converter) -> bool:
 
 def _bits(mask: str) -> int:
     """Leading bits of a mask, as a number or written as an address."""
-    return int(mask) if mask.isdigit() else int(ipaddress.ip_address(mask)).bit_count()
+    return int(mask) if is_number(mask) else int(ipaddress.ip_address(mask)).bit_count()
 
 
 def match_and_store(backend: Proxy) -> Iterator[StickRule]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from pasvport import sockets
 from pasvport.address import Family, unmapped
+from pasvport.digits import is_number
 from pasvport.engine.control_channel import ControlChannel
 from pasvport.engine.data_ports import DataPorts
 from pasvport.engine.dialer import OUT_OF_DESCRIPTORS
@@ -198,7 +199,7 @@ class LiveListener:
             session.failed(error)
 
     def _unix_label(self) -> int:
-        return int(self.doorway.label) if self.doorway.label.isdigit() else 0
+        return int(self.doorway.label) if is_number(self.doorway.label) else 0
 
     def _refuse(self, client: int) -> None:
         """A new client during a soft stop."""

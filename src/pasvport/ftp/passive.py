@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pasvport.address import MAX_PORT, Family, family_of, unmapped
+from pasvport.digits import is_number, whole_number
 from pasvport.errors import ProtocolError, Side
 
 LOWEST_ACTIVE_PORT = 1024
@@ -79,7 +80,7 @@ def parse_eprt(argument: bytes, family: Family) -> Target:
     if _FAMILY_OF.get(parts[1]) is not family:
         raise refused_family(family)
     host, port = _text(parts[2]), _text(parts[3])
-    if family_of(host) is not family or not (port.isdigit() and len(port) <= 5 and 1 <= int(port) <= MAX_PORT):
+    if family_of(host) is not family or not whole_number(port, MAX_PORT):
         raise ArgumentError(501, "EPRT needs an address of its family and a port.")
     return Target(host, int(port))
 
@@ -91,7 +92,7 @@ def wants_epsv_all(argument: bytes, family: Family) -> bool:
         return False
     if asked == b"ALL":
         return True
-    if asked.isdigit():
+    if is_number(asked):
         raise refused_family(family)
     raise ArgumentError(501, "EPSV takes 1, 2 or ALL.")
 

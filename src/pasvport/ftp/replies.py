@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from pasvport.digits import is_number
 from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.actions import GoBlind, LearnFeatures, SendToClient
 from pasvport.ftp.features import features_of, rendered_features
@@ -120,7 +121,7 @@ class Replies(Login):
         verb, argument = expected.command.verb, expected.command.argument
         if reply.is_positive and verb == "TYPE":
             self._data_type = argument[:1].upper().decode("latin-1")
-        elif reply.code == 350 and argument.isdigit() and len(argument) <= 20:
+        elif reply.code == 350 and is_number(argument):
             self._restart = int(argument)
 
     def _features_reply(self, expected: Expected, reply: Reply) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pasvport.digits import is_number
 from pasvport.health.event import (
     Action,
     Broken,
@@ -91,7 +92,7 @@ def _classify(word: str) -> tuple[str, str]:
         return "health", word
     if lower in _ADMIN_WORDS:
         return "admin", lower
-    if word[0].isdigit() and "%" in word:
+    if is_number(word[0]) and "%" in word:
         return "weight", word
     if lower.startswith("maxconn:"):
         return "maxconn", word[8:]

@@ -12,6 +12,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any
 
+from pasvport.digits import is_number
 from pasvport.logformat.dates import PerSecond, local_date
 from pasvport.record import SessionRecord, TransferRecord
 
@@ -176,7 +177,7 @@ def _port(name: str, meaning: str) -> Fact:
     # A UNIX socket's id stands in the same place of a record, and is a number too.
     def read(record: SessionRecord) -> int | None:
         text: str = getattr(record, name)
-        return int(text) if text.isascii() and text.isdigit() else None
+        return int(text) if is_number(text) else None
 
     return Fact(Scope.SESSION, "", name, Sort.NUMBER, meaning, read)
 

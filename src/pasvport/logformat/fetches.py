@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 
+from pasvport.digits import is_number
 from pasvport.errors import ConfigError
 from pasvport.logformat.escape import escape_text
 from pasvport.logformat.facts import FTP_FACTS, TRANSFER_FACTS, Fact, Sort, worded
@@ -225,7 +226,7 @@ _FETCH_TABLE = (
     _named("fe_name", "frontend", "frontend", lambda text: not text),
     _named("be_name", "backend", "backend", lambda text: not text),
     _named("srv_name", "server", "server", lambda text: text in (NO_SERVER, "")),
-    _named("so_name", "name of the bind line", "listener", lambda text: text.isdigit()),
+    _named("so_name", "name of the bind line", "listener", is_number),
     _named("unique-id", "unique id of the session", "unique_id", lambda text: not text),
     Fetch("fc_err_str", "`Success`: no handshake that could fail comes before a session", (), lambda: _text("Success")),
     Fetch("fc_err", "0, likewise", (), lambda: _text("0")),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pasvport.address import packed
+from pasvport.digits import is_number
 from pasvport.errors import AddressError
 from pasvport.logformat.escape import escape_structured
 from pasvport.record import SessionRecord
@@ -98,7 +99,7 @@ def _hex_address(value: str | int) -> str:
 
 def _hex4(value: str | int) -> str:
     text = str(value)
-    return f"{int(text):04X}" if text.isascii() and text.isdigit() else text
+    return f"{int(text):04X}" if is_number(text) else text
 
 
 _HEXADECIMAL: dict[Kind, Callable[[str | int], str]] = {

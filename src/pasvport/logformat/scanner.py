@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pasvport.digits import is_number
 from pasvport.errors import ConfigError
 from pasvport.logformat.fetches import Call, scan_expression
 
@@ -69,7 +70,7 @@ def _after_percent(text: str, position: int) -> tuple[Part | None, int]:
         return _item(text, position, "")
     if not letter:
         raise ConfigError("nothing follows the last '%' (write '%%' for a percent sign)")
-    if letter in " \t" or letter.isdigit():
+    if letter in " \t" or is_number(letter):
         raise ConfigError(
             f"'%' is followed by '{letter}' at position {position} of '{text}' (write '%%' for a percent sign)"
         )

@@ -96,7 +96,8 @@ def _parsed_word(value: Value) -> bytes:
     sign = -1 if digits[:1] == "-" else 1
     rest = digits[1:] if digits[:1] in ("-", "+") else digits
     leading = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    return _word(sign * int(leading or "0"))
+    # Of 32 bits the digits further to the left say nothing, and there may be thousands.
+    return _word(sign * int(leading[-32:] or "0"))
 
 
 def _address_words(value: Value) -> bytes:

@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from pasvport.digits import whole_number
 from pasvport.model import KeyType, StickTable
 from pasvport.stick.data import DATA_TYPES, Kind, Rate, Value, ordered
 from pasvport.stick.show import Number, Row
@@ -66,9 +67,8 @@ def _ipv6(_table: StickTable, word: str) -> bytes | None:
 def _integer(_table: StickTable, word: str) -> bytes | None:
     """The leading decimal digits, as strtoul(3) reads them."""
     digits = word[: len(word) - len(word.lstrip("0123456789"))]
-    if not digits or int(digits) > _LARGEST_WORD:
-        return None
-    return int(digits).to_bytes(4, "big")
+    value = whole_number(digits, _LARGEST_WORD)
+    return None if value is None else value.to_bytes(4, "big")
 
 
 def _string(table: StickTable, word: str) -> bytes:

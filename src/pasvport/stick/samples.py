@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from pasvport.digits import is_number
 from pasvport.errors import ConfigError
 from pasvport.model import Converter, Expression, KeyType, MapFile
 from pasvport.stick.casts import CASTS, Kind, Value
@@ -197,7 +198,7 @@ def _of_text(cast: Callable[[Value], bytes | None], step: Step, value: Value) ->
 
 def _mask(text: str, bits: int) -> int:
     """A mask written as a prefix length or as an address."""
-    if text.isdigit():
+    if is_number(text):
         length = int(text)
         if length > bits:
             raise ValueError(text)

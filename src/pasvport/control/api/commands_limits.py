@@ -82,7 +82,7 @@ def _whole(text: str, complaint: str = "Integer value expected.") -> int:
     if not text:
         raise Refusal(complaint)
     found = re.match(r"\s*([+-]?[0-9]+)", text, re.ASCII)
-    return int(found[1]) if found else 0
+    return int(found[1][:20]) if found else 0
 
 
 def _set_frontend_maxconn(request: Request) -> str:

@@ -5,6 +5,7 @@ Sessions of former generations, which finish after a reload, are listed and ende
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from pasvport.control.api import ftp_words
@@ -13,9 +14,11 @@ from pasvport.control.api.commands import Command, Refusal, Request, find_backen
 from pasvport.control.api.session_words import brief, ftp_lines, full
 from pasvport.control.generation import Generation
 from pasvport.control.questions import Gathered, Inquiry
+from pasvport.digits import is_number
 from pasvport.model import Config, Mode, StatsLevel
 from pasvport.sight import ActivitySight, FtpSessionSight, SessionSight, TransferSight
 
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
 _MARK_BITS = 52
 _MARKS = 1 << 11
 """Generations that live at the same time differ in this: the second they began in, modulo this number."""
@@ -32,10 +35,9 @@ def _mark(generation: Generation) -> int:
 
 def _pointer(word: str) -> int:
     """A session's number, `0x` and hexadecimal as `show sess` prints it; 0 for anything else."""
-    try:
-        return int(word, 16) if word.lower().startswith("0x") else int(word)
-    except ValueError:
-        return 0
+    if _HEXADECIMAL.fullmatch(word):
+        return int(word, 16)
+    return int(word) if is_number(word) else 0
 
 
 def _find_generation(request: Request, pointer: int) -> tuple[Generation, int] | None:

@@ -10,6 +10,7 @@ from pasvport.control.api.commands import Command, Refusal, Request, answering, 
 from pasvport.control.information import info, version
 from pasvport.control.server_listings import connection_lines, state_lines
 from pasvport.control.statistics import ANY, Selection, stat_rows
+from pasvport.digits import is_number
 from pasvport.exposition import server_state, stat
 from pasvport.exposition.info import InfoStyle, write
 from pasvport.exposition.schema import schema
@@ -75,7 +76,7 @@ def _bound(request: Request, words: list[str]) -> tuple[int, int, int]:
 
 
 def _number(word: str) -> int | None:
-    return int(word) if word.isascii() and word.removeprefix("-").isdigit() else None
+    return int(word) if is_number(word.removeprefix("-")) else None
 
 
 # --- servers ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from pasvport.control.api.commands import Refusal
+from pasvport.digits import is_number
 from pasvport.model import KeyType, StickTable
 from pasvport.stick.data import DATA_TYPES
 from pasvport.stick.orders import OPERATORS, Filter, Setting, key_of
@@ -80,8 +81,7 @@ def _kind(table: StickTable, name: str, where: str) -> str:
 
 def _number(word: str) -> int | None:
     """A whole decimal number of at most 64 bits; None for anything else."""
-    digits = word.removeprefix("-")
-    return int(word) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else None
+    return int(word) if is_number(word.removeprefix("-")) else None
 
 
 def filters(table: StickTable, words: Sequence[str]) -> tuple[Filter, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
+from pasvport.digits import is_number
 from pasvport.model import Stats
 
 DASHBOARD = "/dashboard"
@@ -81,7 +82,7 @@ def sample_after(query: str) -> int:
         text = parse_qs(query, max_num_fields=8).get("after", ["0"])[0]
     except ValueError:
         return 0
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+    return int(text) if is_number(text) and len(text) < 16 else 0
 
 
 def _own(path: str) -> Target | None:
