@@ -19,6 +19,7 @@ from pasvport.record import (
 
 FTP = FtpSessionRecord(
     user=b"alice",
+    failed_user=b"admin",
     logged_in=True,
     virtual_host=b"ftp.example",
     server="s1",

@@ -373,12 +373,14 @@ class TransferRecord:
 
 @dataclass(slots=True)
 class FtpSessionRecord:
-    """What FTP adds to a SessionRecord. `user` is the last name given, `logged_in` whether it was accepted.
+    """What FTP adds to a SessionRecord. `user` is who is logged in, `logged_in` whether anybody is.
 
+    `failed_user` is the name of the last attempt to log in that was refused, or that came to no end.
     `reason` says in words why the session ended. `strays` are replies nobody had asked for.
     """
 
     user: bytes = b""
+    failed_user: bytes = b""
     logged_in: bool = False
     virtual_host: bytes = b""
     server: str = NO_SERVER

@@ -89,7 +89,10 @@ class SessionSight(NamedTuple):
 
 
 class FtpSessionSight(NamedTuple):
-    """One control connection of `mode ftp`. `user` and `last_command` are the client's bytes, without any secret."""
+    """One control connection of `mode ftp`. Users and `last_command` are the client's bytes, without any secret.
+
+    `user` is who is logged in, `failed_user` whose login was refused last.
+    """
 
     identity: Whole
     worker: Whole
@@ -106,6 +109,7 @@ class FtpSessionSight(NamedTuple):
     bytes_in: Whole
     bytes_out: Whole
     last_command: Octets
+    failed_user: Octets = b""
 
 
 class TransferSight(NamedTuple):

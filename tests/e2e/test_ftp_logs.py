@@ -125,7 +125,7 @@ def test_a_line_for_each_transfer_and_one_for_the_session(told: Told, server: Se
     ]
     for line, pattern in zip(transfers, patterns, strict=True):
         assert re.fullmatch(pattern, line), line
-    line = rf'{head}\d+/\d+/\d+ \d+ -- 1/1/\d+/\d+/0 0/0 "{user}" 1/1 \d+/\d+ 3/1 5/100000 "QUIT"\n'
+    line = rf'{head}\d+/\d+/\d+ \d+ -- 1/1/\d+/\d+/0 0/0 "{user}" 1/1 \d+/\d+ 3/1 5/100000 "QUIT" "{user}"\n'
     assert re.fullmatch(line, session), session
 
 

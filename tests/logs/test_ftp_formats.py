@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("utc")
 SESSION_VALUES = {
     "Fu ftp.user": ("alice", "-"),
     "Fl ftp.logged_in": ("1", "0"),
+    "Ffu ftp.failed_user": ("admin", "-"),
     "Fh ftp.virtual_host": ("ftp.example", "-"),
     "Fc ftp.commands": ("12", "0"),
     "Frf ftp.refused_commands": ("1", "0"),
@@ -176,13 +177,13 @@ def test_line_of_a_session() -> None:
     text = line(FTPLOG_FORMAT, ftp_record())
     assert text == (
         "10.0.1.2:33312 [23/Nov/2026:03:09:11.476] www be/s1 1/2/33 11 -- 1/1/0/0/0 0/0 "
-        '"alice" 1/4 12/1 3/2 4096/1048576 "the client said QUIT"'
+        '"alice" 1/4 12/1 3/2 4096/1048576 "the client said QUIT" "admin"'
     )
     assert text.startswith(line(TCPLOG_FORMAT, ftp_record()) + " ")
 
 
 def test_line_of_a_session_without_a_login() -> None:
-    assert line(FTPLOG_FORMAT, record(ftp=FtpSessionRecord())).endswith(' 0/0 "" 0/0 0/0 0/0 0/0 ""')
+    assert line(FTPLOG_FORMAT, record(ftp=FtpSessionRecord())).endswith(' 0/0 "" 0/0 0/0 0/0 0/0 "" ""')
 
 
 def test_lines_of_transfers() -> None:

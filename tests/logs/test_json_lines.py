@@ -110,6 +110,7 @@ def test_a_session_in_mode_ftp(utc: None) -> None:
     assert list(found) == [*HEAD, "event", *IDENTITY, *SESSION, *(fact.key for fact in FTP_FACTS)]
     assert {key: value for key, value in found.items() if key.startswith("ftp_")} == {
         "ftp_user": "alice",
+        "ftp_failed_user": "admin",
         "ftp_logged_in": True,
         "ftp_virtual_host": "ftp.example",
         "ftp_commands": 12,

@@ -13,7 +13,7 @@ from pasvport.config.placement import obey
 from pasvport.model import CheckKind
 
 TCPLOG_FORMAT = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"
-FTPLOG_FORMAT = TCPLOG_FORMAT + " %{+Q}Fu %Fl/%Flf %Fc/%Frf %Fx/%Fxf %FU/%FB %{+Q}FR"
+FTPLOG_FORMAT = TCPLOG_FORMAT + " %{+Q}Fu %Fl/%Flf %Fc/%Frf %Fx/%Fxf %FU/%FB %{+Q}FR %{+Q}Ffu"
 """`option ftplog`: one line a session, the line of `option tcplog` and what FTP adds to it."""
 
 FTP_TRANSFER_FORMAT = (

@@ -201,18 +201,18 @@ class ControlChannel(Transfers):
         for cells in self.owners_of_events():
             self.plant.cells[cells.ftp_login_fail] += 1
         service.failures.count(self.host, now)
-        service.count_in_tables(self, self.backend)
-        self.plant.login_failures.append(self._failed_login(now))
+        service.count_in_tables(self, action.user, self.backend)
+        self.plant.login_failures.append(self._failed_login(action.user, now))
         if service.failures.exceeded(self.host, now):
             self.plant.cells[service.cells.ftp_refused] += 1
             self.tell(LoginLimitExceeded())
 
-    def _failed_login(self, now: float) -> LoginFailureSight:
+    def _failed_login(self, user: bytes, now: float) -> LoginFailureSight:
         return LoginFailureSight(
             now + self.plant.epoch_offset,
             self.plant.counters.worker,
             self.host,
-            self.dialogue.record.user,
+            user,
             *self.names(),
         )
 
@@ -343,6 +343,7 @@ class ControlChannel(Transfers):
             self.bytes_in,
             self.bytes_out,
             dialogue.last_command,
+            dialogue.record.failed_user,
         )
 
     def record(self, culprit: Culprit, stage: Stage) -> SessionRecord:

@@ -7,7 +7,7 @@ import struct
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pasvport.address import Family, family_of
 from pasvport.bounds import visible
@@ -175,14 +175,15 @@ class FtpService:
 
     # --- counting -------------------------------------------------------------------------------------------------
 
-    def count_in_tables(self, session: Endpoints, backend: LiveBackend | None) -> None:
-        """One failed login in the stick tables of this frontend and of `backend` that store ftp_fail_*."""
+    def count_in_tables(self, session: Endpoints, user: bytes, backend: LiveBackend | None) -> None:
+        """One failed login of `user` in the stick tables of this frontend and of `backend` that store ftp_fail_*."""
         now = self.plant.loop.now
+        attempt = _Attempt(session.source, user)
         for name in {self.proxy.name, backend.proxy.name if backend is not None else ""}:
             live = self._tables.get(name)
             if live is None or not live.table.counts_failures:
                 continue
-            key = compile_key(_FAILED_BY[live.table.model.key_type], live.table.model)(session)
+            key = compile_key(_FAILED_BY[live.table.model.key_type], live.table.model)(attempt)
             if key is not None:
                 live.table.login_failed(key, now)
 
@@ -202,6 +203,17 @@ class FtpService:
 
     def _refused(self) -> None:
         self.plant.cells[self.cells.ftp_stranger] += 1
+
+
+class _Attempt(NamedTuple):
+    """Whose a failed login is, as keys are computed: the session may have been given to another user."""
+
+    source: bytes
+    user: bytes
+    source_port: int = 0
+    destination: bytes = b""
+    destination_port: int = 0
+    virtual_host: bytes = b""
 
 
 class Dice:

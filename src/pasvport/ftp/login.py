@@ -18,6 +18,7 @@ from pasvport.ftp.verbs import VERBS, Allowed
 from pasvport.record import Culprit
 
 _GREETINGS = (220, 230)
+_LOGGED_IN = (230, 232)
 MAX_PREAMBLE = 8
 """Accepted HOST, OPTS and CLNT lines that are repeated to another server; more are forwarded, not remembered."""
 NOT_LOGGED_IN = "Please login with USER and PASS."
@@ -45,12 +46,16 @@ _LOCAL_ANSWERS: dict[str, tuple[int, str]] = {
 class Login(Moving):
     """From the client's connection to its login."""
 
-    __slots__ = ("_greeted", "_preamble", "_refusal", "_replay", "_user_line")
+    __slots__ = ("_attempted", "_greeted", "_named", "_preamble", "_refusal", "_replay", "_user_line")
 
     def __init__(self, settings: Settings) -> None:
         Moving.__init__(self, settings)
         self._greeted = False
         self._preamble: list[bytes] = []
+        self._named = b""
+        """The user that was said last, by whom a server is chosen."""
+        self._attempted = b""
+        """The user whose login is under way: said to the server, neither accepted nor refused."""
         self._user_line = b""
         self._replay: list[bytes] = []
         self._refusal: bytes = _UNAVAILABLE
@@ -69,7 +74,7 @@ class Login(Moving):
     def _choose(self, *, again: bool = False, reason: str = "") -> None:
         deferred = self._settings.deferred
         self._phase = Phase.SUMMONING
-        user, host = (self._record.user, self._record.virtual_host) if deferred else (b"", b"")
+        user, host = (self._named, self._record.virtual_host) if deferred else (b"", b"")
         self._do(ChooseServer(user, host, again, reason))
 
     def _assigned(self, event: ServerAssigned) -> None:
@@ -134,6 +139,9 @@ class Login(Moving):
             return
         self._expected.remove(expected)
         if reply.is_positive:
+            if reply.code in _LOGGED_IN:
+                # To USER: this server wants no password.
+                self._accepted()
             self._replay_next()
         else:
             self._refusal = reply.text
@@ -144,19 +152,19 @@ class Login(Moving):
     def _login(self, command: Command) -> None:
         if command.verb == "USER":
             if self._settings.deferred and self._must_move(command.argument):
-                self._record.user = command.argument
+                self._named = command.argument
                 self._held.insert(0, command)
                 self._do(SendToServer(b"QUIT" + CRLF))
                 self._leave_server()
                 self._user_line = b""
                 self._choose()
                 return
-            self._record.user = command.argument
+            self._named = self._attempted = command.argument
         self._ask(command.line, Purpose.LOGIN, command)
 
     def _must_move(self, user: bytes) -> bool:
         """Another name before login may belong to another server."""
-        return not self._record.logged_in and bool(self._record.user) and user != self._record.user
+        return not self._record.logged_in and bool(self._named) and user != self._named
 
     def _reinitialize(self, command: Command) -> None:
         if not self._settings.deferred:
@@ -173,7 +181,7 @@ class Login(Moving):
         """Commands while no server is chosen."""
         verb = command.verb
         if verb == "USER":
-            self._record.user = command.argument
+            self._named = command.argument
             self._held.insert(0, command)
             self._choose()
         elif verb == "QUIT":
@@ -216,18 +224,45 @@ class Login(Moving):
         self._expected.remove(expected)
         verb = expected.command.verb
         if reply.code < 300:
-            self._record.logged_in = True
-            self._preamble.clear()
-            self._refusal = _UNAVAILABLE
-            self._do(NoteLogin(self._record.user))
-        elif reply.code == 530:
-            self._record.login_failures += 1
-            self._do(CountLoginFailure(self._record.user))
+            self._accepted()
+        elif reply.code >= 400:
+            self._refused(reply.code)
         if verb == "USER":
             self._user_line = expected.command.line if 300 <= reply.code < 400 else b""
+            if reply.code >= 400:
+                # PASS may still be sent, and answered 230 because somebody else is logged in.
+                self._attempted = b""
         elif reply.code >= 400:
             # After a wrong password the server wants USER again, and so would another.
             self._user_line = b""
+
+    def _accepted(self) -> None:
+        """The server let somebody in; a needless PASS or ACCT behind that (230, 202) says nothing new."""
+        record = self._record
+        if record.logged_in and not self._attempted:
+            return
+        record.logged_in = True
+        record.user, self._attempted = self._attempted or record.user, b""
+        self._preamble.clear()
+        self._refusal = _UNAVAILABLE
+        self._do(NoteLogin(record.user))
+
+    def _refused(self, code: int) -> None:
+        record = self._record
+        # What was refused at USER is over: PASS behind it names nobody else.
+        record.failed_user = self._attempted or record.failed_user
+        if code == 530:
+            record.login_failures += 1
+            self._do(CountLoginFailure(record.failed_user))
+
+    def _give_up_attempt(self) -> None:
+        """Nothing more will come of a login that is under way."""
+        if self._attempted:
+            self._record.failed_user, self._attempted = self._attempted, b""
+
+    def _close(self) -> None:
+        self._give_up_attempt()
+        Moving._close(self)
 
     def _replayed_reply(self, expected: Expected, reply: Reply) -> None:
         self._relay(reply)
@@ -248,6 +283,8 @@ class Login(Moving):
 
     def _start_anew(self) -> None:
         """REIN: as after the greeting."""
+        self._give_up_attempt()
+        self._named = b""
         record = self._record
         record.user, record.logged_in, record.virtual_host = b"", False, b""
         self._preamble.clear()

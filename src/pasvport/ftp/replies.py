@@ -148,6 +148,9 @@ class Replies(Login):
         self._drop_path()
         self._phase = Phase.BLIND
         self._record.blind = True
+        # Whoever logged in before must do so again (RFC 4217 section 4), and what is said then cannot be read.
+        self._give_up_attempt()
+        self._record.user, self._record.logged_in = b"", False
         self._do(GoBlind())
 
     def _quit_reply(self, expected: Expected, reply: Reply) -> None:

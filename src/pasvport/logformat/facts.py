@@ -126,8 +126,9 @@ def _fact(scope: Scope, alias: str, name: str, sort: Sort, meaning: str, attribu
 
 
 FTP_FACTS: tuple[Fact, ...] = (
-    _session("Fu", "user", Sort.FOREIGN, "the last user name given"),
-    _session("Fl", "logged_in", Sort.FLAG, "whether it was accepted"),
+    _session("Fu", "user", Sort.FOREIGN, "the user who is logged in: whose name a server accepted last"),
+    _session("Fl", "logged_in", Sort.FLAG, "whether anybody is"),
+    _session("Ffu", "failed_user", Sort.FOREIGN, "user name of the last login that was refused, or came to no end"),
     _session("Fh", "virtual_host", Sort.FOREIGN, "name given with HOST (RFC 7151)"),
     _session("Fc", "commands", Sort.NUMBER, "commands the client sent"),
     _session("Frf", "refused_commands", Sort.NUMBER, "of them, refused by the balancer"),
@@ -148,7 +149,7 @@ TRANSFER_FACTS: tuple[Fact, ...] = (
     _transfer("Xv", "verb", Sort.TEXT, "the command: `RETR`, `STOR`, `LIST` ..."),
     _transfer("Xp", "path", Sort.FOREIGN, "its argument, as the client sent it"),
     _transfer("Xd", "direction", Sort.TEXT, "`download` (listings too) or `upload`"),
-    _transfer("Xu", "user", Sort.FOREIGN, "user name of the session then"),
+    _transfer("Xu", "user", Sort.FOREIGN, "the user who was logged in"),
     _transfer("Xs", "server", Sort.TEXT, "server, or `<NOSRV>`"),
     _transfer("Xty", "type", Sort.TEXT, "`A` or `I`", "data_type"),
     _transfer("Xr", "restart", Sort.NUMBER, "offset given with REST"),

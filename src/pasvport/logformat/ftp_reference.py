@@ -101,7 +101,9 @@ _TRANSFER = TransferRecord(
     connect_time=1,
     duration=843,
 )
-_FTP = FtpSessionRecord(b"alice", True, server="ftp1", commands=12, transfers=2, bytes_out=1049210, reason="QUIT")
+_FTP = FtpSessionRecord(
+    b"alice", logged_in=True, server="ftp1", commands=12, transfers=2, bytes_out=1049210, reason="QUIT"
+)
 _SESSION = SessionRecord(
     accepted=1795404661.008,
     client_address="192.0.2.7",

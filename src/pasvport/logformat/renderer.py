@@ -16,7 +16,7 @@ from pasvport.record import SessionRecord
 TCPLOG_FORMAT = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"
 """`option tcplog` (HAProxy manual, section 8.2.2)."""
 
-FTPLOG_FORMAT = TCPLOG_FORMAT + " %{+Q}Fu %Fl/%Flf %Fc/%Frf %Fx/%Fxf %FU/%FB %{+Q}FR"
+FTPLOG_FORMAT = TCPLOG_FORMAT + " %{+Q}Fu %Fl/%Flf %Fc/%Frf %Fx/%Fxf %FU/%FB %{+Q}FR %{+Q}Ffu"
 """`option ftplog`: one line a session."""
 
 FTP_TRANSFER_FORMAT = (

@@ -43,6 +43,7 @@ LISTINGS = {
             Column("identity", "id"),
             Column("client", "client"),
             Column("user", "user"),
+            Column("failed_user", "failed_user"),
             Column("frontend", "fe"),
             Column("backend", "be"),
             Column("server", "srv"),

@@ -175,7 +175,8 @@ def ftp_lines(session: FtpSessionSight | None, transfers: list[TransferSight]) -
     """What `mode ftp` adds to `show sess ID`."""
     if session is not None:
         yield (
-            f"  ftp user={printable(session.user)} phase={session.phase} commands={session.commands} "
+            f"  ftp user={printable(session.user)} failed_user={printable(session.failed_user)} "
+            f"phase={session.phase} commands={session.commands} "
             f"last={printable(session.last_command)} transfers={session.transfers} "
             f"bytes_in={session.bytes_in} bytes_out={session.bytes_out}"
         )

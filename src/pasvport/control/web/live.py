@@ -269,4 +269,5 @@ def _session(each: FtpSessionSight) -> dict[str, object]:
         "bytes_in": each.bytes_in,
         "bytes_out": each.bytes_out,
         "last_command": _text(each.last_command),
+        "failed_user": _text(each.failed_user),
     }
