@@ -176,6 +176,7 @@ PROCESS_COUNTERS = (
     "pipes_free",
     "fd_exhausted",
     "strangers_refused",
+    "heartbeat",
     "conn_rate_tick",
     "conn_rate_cur",
     "conn_rate_prev",

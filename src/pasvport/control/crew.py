@@ -91,6 +91,11 @@ class Crew:
         if future is not None and not future.done():
             future.set_result(None)
 
+    def condemn(self, worker: Worker, why: str) -> None:
+        """Kill a worker that cannot be helped; `why` is its excuse."""
+        self._excuses[worker.number] = why
+        worker.kill(signal.SIGKILL)
+
     # --- losing and replacing -------------------------------------------------------------------------------------
 
     def excuse(self, worker: Worker) -> str:

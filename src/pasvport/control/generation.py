@@ -262,6 +262,19 @@ class Generation:
         text += f"{excuse and f', {excuse}'}: {lost} session{'' if lost == 1 else 's'} lost."
         self.alert(text if self.crew.is_leaving else f"{text} Starting another.")
 
+    @property
+    def watched(self) -> list[Worker]:
+        """Workers that have begun to accept."""
+        return [worker for worker in self.crew.members if worker.is_ready]
+
+    def heartbeat(self, worker: Worker) -> int:
+        """How many seconds its event loop has counted."""
+        return self.tally.at(worker.number, self.tally.layout.process, "heartbeat")
+
+    def condemn(self, worker: Worker, why: str) -> None:
+        """Kill a worker that cannot be helped; `why` is told with its end."""
+        self.crew.condemn(worker, why)
+
     # --- words ----------------------------------------------------------------------------------------------------
 
     def alert(self, text: str) -> None:

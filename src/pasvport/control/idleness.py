@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -34,6 +35,30 @@ class Idleness:
             self._percent = max(0, min(100, round(100 * (1 - busy / (now - then)))))
         self._before = (now, used)
         return self._percent
+
+
+class Activity(NamedTuple):
+    """What a process does: the letter of its state, and the seconds of processor time it has used so far.
+
+    `traced`: a debugger has hold of it.
+    """
+
+    state: str
+    seconds: float
+    traced: bool = False
+
+
+def activity(pid: int) -> Activity | None:
+    """What a process does now; None if it is gone, or nobody may know."""
+    fields = _stat(pid)
+    return Activity(fields[0], (int(fields[11]) + int(fields[12])) / _TICKS, _is_traced(pid)) if fields else None
+
+
+def _is_traced(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+        return any(line.startswith("TracerPid:") and line.split()[-1] != "0" for line in lines)
+    return False
 
 
 def _seconds(pid: int) -> float | None:

@@ -23,6 +23,7 @@ from pasvport.control.manner import Manner
 from pasvport.control.ports import Ports
 from pasvport.control.service import Service
 from pasvport.control.succession import Legacy, hand_over
+from pasvport.control.watchdog import Watchdog
 from pasvport.control.workers import WORKER_MODULE
 from pasvport.errors import ConfigError, PasvportError, ResourceError
 from pasvport.model import Config
@@ -87,6 +88,7 @@ class Supervisor:
         self._amendments = Amendments()
         self._amending: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._watchdog = Watchdog(lambda: (*self.former, self.generation))
         self._services = [make(self) for make in orders.services]
 
     @property
@@ -105,6 +107,7 @@ class Supervisor:
         self._listen_to_signals()
         obeying = self._loop.create_task(self._obey_signals(), name="signals")
         starting = self._loop.create_task(self._start(), name="start")
+        watching = self._loop.create_task(self._watchdog.run(), name="watchdog")
         try:
             either: list[asyncio.Future[Any]] = [starting, self._ending]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +115,9 @@ class Supervisor:
                 await starting
             return await self._ending
         finally:
-            await cancel(obeying, starting, self._soft_stop, self._counting, self._amending, *self._reload_tasks)
+            await cancel(
+                obeying, starting, watching, self._soft_stop, self._counting, self._amending, *self._reload_tasks
+            )
             await cancel(*self._retiring.values())
             await self._close()
 

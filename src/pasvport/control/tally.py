@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pasvport.model import Config
 from pasvport.record import TIME_SAMPLES, Block, CounterLayout
 
-_OF_THE_MOMENT = frozenset({"cur", "scur", "qcur", "pipes_used", "pipes_free", "ftp_xfer_cur", "ftp_lease_cur"})
-"""Counters that say how many there are now; everything else counts what was, and outlives a worker."""
+_OF_THE_MOMENT = frozenset(
+    {"cur", "scur", "qcur", "pipes_used", "pipes_free", "ftp_xfer_cur", "ftp_lease_cur", "heartbeat"}
+)
+"""What is about a worker's life only; everything else counts what was, and outlives a worker."""
 _LARGEST = frozenset({"lastsess"})
 """Moments: the latest over the workers counts, not the sum. What ends in `max` is of this kind too."""
 _SLIDING = frozenset({"queue_time", "connect_time", "total_time"})
@@ -82,6 +84,10 @@ class Tally:
     def _overwrite(self, slot: int) -> None:
         for place in range(slot, len(self._cells), self.layout.width):
             self._cells[place] = 0
+
+    def at(self, worker: int, block: Block, name: str) -> int:
+        """One worker's own count."""
+        return self._cells[worker * self.layout.width + block.slot(name)]
 
     def column(self, worker: int) -> Sequence[int]:
         """A worker's own counters, live; indices are those of the layout. Let go of it soon: it pins the mapping."""

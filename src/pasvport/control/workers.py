@@ -77,6 +77,8 @@ class Worker:
         assert self._process.stderr is not None
         self._stderr = self._process.stderr
         self.pid = self._process.pid
+        self.is_suspect = False
+        """Whether its event loop seems to stand still (`control.watchdog`)."""
         self._loop.add_reader(self._wire, self._readable)
         self._loop.add_reader(self._stderr, self._hear)
         self._loop.add_reader(self._pidfd, self._ended)

@@ -73,6 +73,7 @@ class ProcessCells(_Cells):
     pipes_free: int
     fd_exhausted: int
     strangers_refused: int
+    heartbeat: int
     conn_rate_tick: int
     conn_rate_cur: int
     conn_rate_prev: int

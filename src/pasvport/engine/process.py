@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import gc
 import os
 import resource
+import signal
+from types import FrameType
 
+from pasvport.engine.session import Session
 from pasvport.wire import Start
 
 _NEVER_ALL = 1 << 30
@@ -49,3 +54,32 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(700, 10, _NEVER_ALL)
+
+
+def tell_where_on(number: signal.Signals) -> None:
+    """At that signal write to the standard error which functions run, and which session they serve.
+
+    The functions are written at once, even while the interpreter stands still in C; the session, which nothing is noted
+    for in advance, is found in the frames as soon as the interpreter moves.
+    """
+    signal.signal(number, _tell_session)
+    faulthandler.register(number, all_threads=False, chain=True)
+
+
+def _tell_session(_number: int, frame: FrameType | None) -> None:
+    # Whatever is half made at this moment, the loop must not hear of it.
+    with contextlib.suppress(Exception):
+        while frame is not None:
+            session = next((value for value in frame.f_locals.values() if isinstance(value, Session)), None)
+            if session is not None:
+                os.write(2, f"It serves {_described(session)}.\n".encode())
+                return
+            frame = frame.f_back
+
+
+def _described(session: Session) -> str:
+    backend, pick = session.backend, session.pick
+    where = f"the session of {session.host}:{session.port} on frontend {session.doorway.frontend.proxy.name}"
+    if backend is not None and pick is not None:
+        where += f" with server {backend.proxy.name}/{pick.model.name}"
+    return where

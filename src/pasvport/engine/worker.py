@@ -28,7 +28,7 @@ from pasvport.engine.logger import Logger, ProxyLogger
 from pasvport.engine.loop import Loop
 from pasvport.engine.orders import ORDERS
 from pasvport.engine.plant import Plant, SlotWaiter
-from pasvport.engine.process import drop_privileges, raise_descriptor_limit, spare_the_collector
+from pasvport.engine.process import drop_privileges, raise_descriptor_limit, spare_the_collector, tell_where_on
 from pasvport.engine.queries import Queries
 from pasvport.engine.session import Session
 from pasvport.engine.sights import Lessor
@@ -188,7 +188,10 @@ class Worker:
         return self.status
 
     def time_is_up(self, now: float) -> None:
-        """Every second: the clock, expired stick entries; and every five, `option contstats`."""
+        """Every second: the heartbeat, the clock, expired stick entries; and every five, `option contstats`."""
+        # First of all: whatever goes wrong below, the next second comes.
+        self.loop.timers.file(self, now + _TICK, now)
+        self.plant.cells[self.plant.process.heartbeat] += 1
         self.plant.tell_time()
         for table in self.tables.values():
             table.table.sweep(now, _SWEEP_BUDGET)
@@ -201,7 +204,6 @@ class Worker:
             for session in self.sessions():
                 if session.doorway.frontend.proxy.contstats:
                     session.count_bytes()
-        self.loop.timers.file(self, now + _TICK, now)
 
     def failed(self, error: Exception) -> None:
         """Sweeping failed: say so; the tables stay as they are."""
@@ -368,6 +370,7 @@ def main(control: int, release: str = __version__) -> int:
     """
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    tell_where_on(signal.SIGQUIT)
     if release != __version__:
         text = f"pasvport {__version__} is installed but {release} is running: restart it, or take over from it with -x"
         os.write(control, encode(BootFailed(visible(text))))

@@ -173,7 +173,7 @@ def _own(generation: Serving, web: WebFigures) -> Iterator[Metric]:
 
 def workers_alive(generation: Serving) -> int:
     """Workers that serve."""
-    return sum(worker.is_ready for worker in generation.crew.members)
+    return sum(worker.is_ready and not worker.is_suspect for worker in generation.crew.members)
 
 
 # --- proxies, listeners, servers ----------------------------------------------------------------------------------
