@@ -134,6 +134,49 @@ def test_a_pid_file_that_cannot_be_written_stops_the_start(tmp_path, port):
     assert "[pasvport.main()] Cannot create pidfile /nonexistent/pid" in result.stderr
 
 
+def test_a_start_that_fails_leaves_the_pid_file_of_the_one_that_runs(tmp_path, port):
+    with Running(tmp_path, configuration(port, 1), "-dR") as balancer:
+        result = start(tmp_path, configuration(port, 1), "-p", str(balancer.pidfile), "-dR")
+        assert result.returncode == 1
+        assert "Address already in use" in result.stderr
+        assert balancer.pidfile.read_text() == f"{balancer.pid}\n"
+        unused = tmp_path / "unused.pid"
+        assert start(tmp_path, configuration(port, 1), "-p", str(unused), "-dR").returncode == 1
+        assert not unused.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "directory", "pipe", "device"])
+def test_a_pid_file_that_leads_elsewhere_is_refused(tmp_path, port, kind):
+    precious, pidfile = tmp_path / "precious", tmp_path / "pid"
+    precious.write_text("precious")
+    if kind == "link":
+        pidfile.symlink_to(precious)
+    elif kind == "dangling link":
+        pidfile.symlink_to(tmp_path / "new")
+    elif kind == "directory":
+        pidfile.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(pidfile)
+    else:
+        pidfile = Path("/dev/null")
+    result = start(tmp_path, configuration(port, 1), "-p", str(pidfile))
+    assert result.returncode == 1
+    assert f"Cannot create pidfile {pidfile} (" in result.stderr
+    assert precious.read_text() == "precious"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_longer_pid_leaves_nothing_behind(tmp_path, port):
+    stale = tmp_path / "stale.pid"
+    stale.write_text("12345678901234567890\nmore\n")
+    text = configuration(port, 1, settings="    daemon\n")
+    assert start(tmp_path, text, "-p", str(stale)).returncode == 0
+    pid = int(stale.read_text())
+    assert stale.read_text() == f"{pid}\n"
+    kill(pid, signal.SIGUSR1)
+    until_gone([pid])
+
+
 def test_a_daemon_gives_the_prompt_back_when_it_serves(tmp_path, upstream, port):
     pidfile = tmp_path / "pid"
     text = configuration(port, upstream.port, settings=f"    daemon\n    pidfile {pidfile}\n")

@@ -9,9 +9,11 @@ Source: HAProxy configuration manual, section 3.1; management guide, sections 3 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import socket
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -131,23 +133,45 @@ def check_identity(settings: Global) -> None:
 class PidFile:
     """Opened before anything is started, so that a wrong path stops the start; written when everything serves.
 
+    Until then the file keeps what another instance wrote, which goes on if this start fails. A symbolic link is not
+    followed: whoever may write to the directory could have it lead to any file.
     Raises ResourceError in HAProxy's words.
     """
 
     def __init__(self, path: str) -> None:
+        self._path = path
+        self._is_new = False
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            self._descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self._descriptor = self._opened(flags)
         except OSError as error:
-            raise ResourceError(f"Cannot create pidfile {path}") from error
+            why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+            raise ResourceError(f"Cannot create pidfile {path} ({why})") from error
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise ResourceError(f"Cannot create pidfile {path} (it is no regular file)")
+
+    def _opened(self, flags: int) -> int:
+        try:
+            return os.open(self._path, flags)
+        except FileNotFoundError:
+            # O_EXCL: one that appeared meanwhile is somebody else's.
+            descriptor = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            self._is_new = True
+            return descriptor
 
     def write(self) -> None:
         """One line: the supervisor, whom signals are for."""
+        os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, b"%d\n" % os.getpid())
-        self.close()
+        os.close(self._descriptor)
 
     def close(self) -> None:
-        """Leave it as it is."""
+        """Leave everything as it was found."""
         os.close(self._descriptor)
+        if self._is_new:
+            with contextlib.suppress(OSError):
+                Path(self._path).unlink()
 
 
 # --- the background -----------------------------------------------------------------------------------------------

@@ -116,6 +116,7 @@ class _Announcement:
         """Nothing to announce."""
         if self.pidfile is not None:
             self.pidfile.close()
+            self.pidfile = None
 
 
 def _serve_here(config: Config, launch: Launch, console: Console, announcement: _Announcement) -> int:
