@@ -21,6 +21,7 @@ from pasvport.ftp import actions as acts
 from pasvport.ftp import events as evts
 from pasvport.ftp.dialogue import Dialogue
 from pasvport.ftp.events import Timer
+from pasvport.ftp.passive import KnownPassive
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import ALLOWED, Phase
 from pasvport.record import Culprit, DataEnding, DataMode, Direction
@@ -86,6 +87,9 @@ def event_from(text: str) -> evts.Event:
         return kind(("\r\n".join(rest.split(" / ")) + "\r\n").encode("latin-1"))
     if name in ("NoServer", "LeaseFailed", "ServerDataFailed", "ClientDataFailed", "ServerLeft", "DrainRequested"):
         return kind(*_with_reason(name, rest))
+    if name == "ServerAssigned":
+        server, host, *way = rest.split()
+        return evts.ServerAssigned(server, host, KnownPassive(DataMode(way[0])) if way else None)
     return kind(*[_argument(word) for word in rest.split()])
 
 
@@ -180,7 +184,7 @@ class PaperEngine:
         self.to_client = b""
         self.asked: list[str] = []
         self.after_data = b""
-        self.passive = DataMode.NONE
+        self.passive: KnownPassive | None = None
         self.queue: deque[evts.Event] = deque()
 
     def happen(self, event: evts.Event) -> None:

@@ -21,6 +21,7 @@ from pasvport.model import (
     Converter,
     ExpectMatch,
     Expression,
+    FtpPassive,
     HashFunction,
     HashMethod,
     KeyType,
@@ -410,6 +411,7 @@ SERVERS = [
     ("maxqueue 4", "maxqueue", 4),
     ("slowstart 1500", "slowstart", 2_000),
     ("id 9", "id", 9),
+    ("ftp-passive pasv", "ftp_passive", FtpPassive.PASV),
     ("non-stick", "non_stick", True),
     ("non-stick stick", "non_stick", False),
     ("init-addr none,10.0.0.1", "init_addr", ("none", "10.0.0.1")),
@@ -742,7 +744,7 @@ def test_wrong_log_lines(rest, text):
 
 
 # Tried in test_ftp_language; TLS_ROWS in test_tls_language.
-FTP_OPTIONS = "ftp-active ftp-auth-tls ftp-xferlog ftp-check ftplog"
+FTP_OPTIONS = "ftp-active ftp-auth-tls ftp-passive ftp-xferlog ftp-check ftplog"
 FTP_KEYWORDS = (
     "ftp-data-peer ftp-data-host ftp-greeting ftp-deny-commands ftp-max-line ftp-login-limit"
     " ftp-drain-idle log-format-transfer"

@@ -24,6 +24,7 @@ from pasvport.model import (
     FtpCheck,
     FtpCheckAction,
     FtpCheckMode,
+    FtpPassive,
     LogFormat,
     MapFile,
     Mode,
@@ -517,6 +518,43 @@ def test_the_xferlog_begins_where_the_program_was_started():
 def test_logs_can_be_json():
     (target,) = compiled(farm("log stdout format json local0")).proxies[0].logging.targets
     assert target.format is LogFormat.JSON
+
+
+# --- ftp-passive --------------------------------------------------------------------------------------------------
+
+
+def test_the_way_of_asking_for_ports() -> None:
+    proxy = compiled(farm()).proxies[0]
+    assert [proxy.passive_of(server) for server in proxy.servers] == [FtpPassive.AUTO] * 2
+    proxy = compiled(farm("option ftp-passive pasv", "server s3 10.0.1.3:21 ftp-passive epsv")).proxies[0]
+    assert [proxy.passive_of(server) for server in proxy.servers] == [FtpPassive.PASV, FtpPassive.PASV, FtpPassive.EPSV]
+    text = farm("default-server ftp-passive pasv", "server s3 10.0.1.3:21", "server s4 10.0.1.4:21 ftp-passive auto")
+    proxy = compiled(text).proxies[0]
+    ways = [FtpPassive.AUTO, FtpPassive.AUTO, FtpPassive.PASV, FtpPassive.AUTO]
+    assert [proxy.passive_of(server) for server in proxy.servers] == ways
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("option ftp-passive", "'option ftp-passive' expects 'epsv', 'pasv' or 'auto'."),
+        ("option ftp-passive PORT", "'option ftp-passive' expects 'epsv', 'pasv' or 'auto', got 'PORT'."),
+        ("server s3 10.0.1.3:21 ftp-passive x", "'ftp-passive' expects 'epsv', 'pasv' or 'auto', got 'x'."),
+    ],
+)
+def test_bad_ways_of_asking(line: str, text: str) -> None:
+    assert [(place, said.rpartition(" : ")[2]) for place, said in alerts(farm(line))] == [(ADDED, text)]
+
+
+def test_where_the_way_of_asking_means_nothing() -> None:
+    lines = ("option ftp-passive pasv", "server s3 10.0.1.3:21 ftp-passive pasv")
+    for mode, check, count in (("tcp", (), 2), ("tcp", ("option ftp-check",), 0), ("ftp", (), 0)):
+        said = warnings(farm(f"mode {mode}", *lines, *check, head=QUIET.replace("mode ftp", "mode tcp")))
+        assert len([text for _, text in said if "ftp-passive' ignored" in text]) == count, (mode, check)
+    said = warnings(farm("option ftp-passive pasv", "server s3 [2001:db8::1]:21"))
+    assert [text for _, text in said if "EPSV" in text] == [
+        "proxy 'l' : server 's3' has an IPv6 address and will be asked with EPSV."
+    ]
 
 
 # --- ftp-check ----------------------------------------------------------------------------------------------------

@@ -45,7 +45,6 @@ READY = (
 < SendToServer EPSV
 > DataPortLeased 1 50007
 > ServerSent 229 ok (|||4000|)
-< LearnPassive EPSV
 < DialServerData 1 10.0.0.1 4000
 < SendToClient 229 Entering Extended Passive Mode (|||50007|)
 > ServerDataConnected 1
@@ -288,17 +287,18 @@ def test_pasv_is_answered_with_our_port_and_the_server_asked_by_what_it_knows() 
     play(
         LOGGED_IN
         + """
-        > ClientSent PASV
+        > ClientSent EPSV
         < LeaseDataPort 1
         < SendToServer EPSV
         > ServerSent 500 what
         < SendToServer PASV
         > ServerSent 227 Entering Passive Mode 172,16,0,9,15,160
-        < LearnPassive PASV
-        < DialServerData 1 10.0.0.1 4000
+        < DialServerData 1 10.0.0.1 4000 True
         > DataPortLeased 1 50007
-        < SendToClient 227 Entering Passive Mode (203,0,113,1,195,87).
-        > ClientSent PASV
+        < SendToClient 229 Entering Extended Passive Mode (|||50007|)
+        > ServerDataConnected 1
+        < LearnPassive PASV
+        > ClientSent EPSV
         < DropData 1
         < LeaseDataPort 2
         < SendToServer PASV
@@ -310,29 +310,31 @@ def test_the_host_of_a_227_is_dialled_only_when_trusted() -> None:
     play(
         LOGGED_IN
         + """
-        > ClientSent PASV
+        > ClientSent EPSV
         < LeaseDataPort 1
         < SendToServer EPSV
         > ServerSent 425 not now
         < SendToServer PASV
         > ServerSent 227 here 172,16,0,9,15,160 ok
-        < DialServerData 1 172.16.0.9 4000
+        < DialServerData 1 172.16.0.9 4000 True
     """,
         Settings(trust_named_host=True),
     )
 
 
 def test_a_stray_226_is_not_the_answer_to_pasv() -> None:
+    """Nor is it ignored: the other way is asked too, and the answers are told apart."""
     dialogue = play(
         LOGGED_IN
         + """
-        > ClientSent PASV
+        > ClientSent EPSV
         < LeaseDataPort 1
         < SendToServer EPSV
         > ServerSent 226 late
+        < SendToServer PASV
         > ServerSent 229 ok (!!!4000!)
-        < LearnPassive EPSV
-        < DialServerData 1 10.0.0.1 4000
+        > ServerSent 227 ok (10,0,0,1,15,161)
+        < DialServerData 1 10.0.0.1 4001 True
     """
     )
     assert dialogue.record.strays == 1
@@ -440,9 +442,8 @@ ACTIVE = (
     LOGGED_IN
     + """
 > ClientSent PORT 192,0,2,7,10,0
-< SendToServer EPSV
-> ServerSent 229 ok (|||4000|)
-< LearnPassive EPSV
+< SendToServer PASV
+> ServerSent 227 ok (10,0,0,1,15,160)
 < DialServerData 1 10.0.0.1 4000
 < SendToClient 200 PORT accepted.
 > ServerDataConnected 1
@@ -623,6 +624,7 @@ def test_a_client_that_never_connects_is_told_425_after_150() -> None:
 
 
 def test_a_dead_data_port_of_the_server_is_425() -> None:
+    """Of both ways: the server hears no transfer command."""
     play(
         LOGGED_IN
         + """
@@ -631,16 +633,16 @@ def test_a_dead_data_port_of_the_server_is_425() -> None:
         < SendToServer EPSV
         > DataPortLeased 1 50007
         > ServerSent 229 ok (|||4000|)
-        < LearnPassive EPSV
         < DialServerData 1 10.0.0.1 4000
         < SendToClient 229 Entering Extended Passive Mode (|||50007|)
-        < SendToServer RETR a
-        < SendToServer NOOP
         > ServerDataFailed 1 refused
-        < SendToClient 425 The server's data port cannot be reached.
+        < SendToServer PASV
+        > ServerSent 227 ok (10,0,0,1,15,161)
+        < DialServerData 1 10.0.0.1 4001 True
+        > ServerDataFailed 1 refused
         < DropData 1
-        > ServerSent 425 nobody came
-        < RecordTransfer RETR a 425 0 - SC
+        < SendToClient 425 The server's data port cannot be reached.
+        < SendToServer NOOP
         > ServerSent 200 ok
         < SendToClient 200 ok
     """

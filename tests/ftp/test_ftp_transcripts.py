@@ -13,6 +13,7 @@ from ftp_world import PaperEngine
 from pasvport.ftp.events import ClientConnected
 from pasvport.ftp.features import features_of, rendered_features
 from pasvport.ftp.grammar import Reply
+from pasvport.ftp.passive import KnownPassive
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
 from pasvport.record import DataMode
@@ -82,7 +83,7 @@ class Replay:
     def run(self, cut: Callable[[bytes], list[bytes]]) -> PaperEngine:
         replies = {verb: deque(said) for verb, said in self.replies.items()}
         engine = PaperEngine(replies, cut=cut)
-        engine.passive = self.mode
+        engine.passive = KnownPassive(self.mode)
         engine.happen(ClientConnected("192.0.2.7", "203.0.113.1"))
         for command in self.commands:
             engine.client_says(command + b"\r\n")

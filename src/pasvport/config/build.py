@@ -25,6 +25,7 @@ from pasvport.model import (
     Config,
     Expression,
     Ftp,
+    FtpPassive,
     Global,
     LogFormat,
     Logging,
@@ -190,6 +191,7 @@ def _with_backend(proxy: Proxy, draft: ProxyDraft) -> Proxy:
         check_command=draft.check_command,
         check_path=draft.check_path,
         ftp_check=draft.ftp_check if draft.check_kind is CheckKind.FTP else None,
+        ftp_passive=draft.ftp_passive.value if draft.ftp_passive is not None else FtpPassive.AUTO,
         use_server=_use_rules(draft.use_server),
         load_server_state=draft.load_server_state,
         server_state_file_name=draft.server_state_file_name,
@@ -315,6 +317,7 @@ def server_of(server: ServerDraft, number: int, draft: ProxyDraft) -> Server:
         shutdown_sessions_when_down=server.shutdown_sessions_when_down,
         shutdown_backup_sessions_when_up=server.shutdown_backup_sessions_when_up,
         non_stick=server.non_stick,
+        ftp_passive=server.ftp_passive,
         init_addr=server.init_addr,
         options=SocketOptions(user_timeout=server.user_timeout, fast_open=server.fast_open),
     )

@@ -18,6 +18,7 @@ from pasvport.model import (
     Expression,
     Ftp,
     FtpCheck,
+    FtpPassive,
     LogTarget,
     Mode,
     ObserveMode,
@@ -139,6 +140,7 @@ class ServerDraft:
     shutdown_sessions_when_down: bool = False
     shutdown_backup_sessions_when_up: bool = False
     non_stick: bool = False
+    ftp_passive: FtpPassive | None = None
     init_addr: tuple[str, ...] = ("last", "libc")
     user_timeout: int = 0
     fast_open: bool = False
@@ -225,6 +227,7 @@ class ProxyDraft:
     balance: Balance = field(default_factory=Balance)
     hash_said: Said[Expression] | None = None
     use_server: list[Said[Expression]] = field(default_factory=list)
+    ftp_passive: Said[FtpPassive] | None = None
     stick_table: StickTable | None = None
     stick_line: Line | None = None
     stick_rules: list[StickRuleDraft] = field(default_factory=list)

@@ -17,7 +17,7 @@ from pasvport.config.keywords import Keyword, Misplaced, Place, not_supported
 from pasvport.config.scalars import strict_int
 from pasvport.config.syntax import Word
 from pasvport.digits import whole_number
-from pasvport.model import Expression, Ftp
+from pasvport.model import Expression, Ftp, FtpPassive
 
 Reader = Callable[[Cursor, ProxyDraft], None]
 
@@ -40,6 +40,14 @@ def one_line(word: Word, what: str) -> str:
     if _CONTROL.search(word.text):
         raise LineError(f"control characters are not permitted in {what}.", word)
     return word.text
+
+
+def passive_way(cursor: Cursor, shown: str) -> FtpPassive:
+    """The argument of `option ftp-passive`, and of a server's `ftp-passive`."""
+    word = cursor.argument(f"{shown} expects 'epsv', 'pasv' or 'auto'.")
+    if word.text not in tuple(FtpPassive):
+        raise LineError(f"{shown} expects 'epsv', 'pasv' or 'auto', got '{word}'.", word)
+    return FtpPassive(word.text)
 
 
 # --- who may connect ----------------------------------------------------------------------------------------------

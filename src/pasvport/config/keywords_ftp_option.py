@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from pasvport.config.cursor import Cursor, LineError, Prefix
 from pasvport.config.diagnostics import nearest
-from pasvport.config.draft import ProxyDraft
+from pasvport.config.draft import ProxyDraft, Said
 from pasvport.config.keywords import Keyword, Misplaced, Place
-from pasvport.config.keywords_ftp import note_ftp, one_line
+from pasvport.config.keywords_ftp import note_ftp, one_line, passive_way
 from pasvport.model import AuthTls, CheckKind, FtpCheck, FtpCheckAction, FtpCheckMode
+
+PASSIVE = "option ftp-passive"
 
 
 def _active(cursor: Cursor, draft: ProxyDraft) -> None:
@@ -32,6 +34,11 @@ def _auth_tls(cursor: Cursor, draft: ProxyDraft) -> None:
 def _xferlog(cursor: Cursor, draft: ProxyDraft) -> None:
     draft.xferlog = cursor.argument("'option ftp-xferlog' expects a file.").text
     note_ftp(cursor, draft, "option ftp-xferlog")
+
+
+def _passive(cursor: Cursor, draft: ProxyDraft) -> None:
+    draft.ftp_passive = Said(passive_way(cursor, "'option ftp-passive'"), cursor.line)
+    note_ftp(cursor, draft, PASSIVE, Place.BACKEND)
 
 
 # --- ftp-check ----------------------------------------------------------------------------------------------------
@@ -130,6 +137,18 @@ FTP_OPTION_ROWS: tuple[Keyword[ProxyDraft], ...] = (
         "<file>",
         "`mode ftp`: append each file transfer to this file, in the format of wu-ftpd's xferlog.",
         "off",
+        most=1,
+    ),
+    Keyword(
+        "ftp-passive",
+        "epsv|pasv|auto",
+        "`mode ftp`, `option ftp-check`: by which command servers are asked for a data port. `auto` asks first as the "
+        "client does; what is refused, not answered, or names a port that does not open, is followed by the other "
+        "command, and what worked is remembered. Servers at IPv6 addresses are asked with EPSV.",
+        _passive,
+        Place.ON_BACKEND,
+        "P1",
+        "auto",
         most=1,
     ),
     Keyword(

@@ -11,6 +11,7 @@ from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import Said, ServerDraft
 from pasvport.config.keywords import Keyword, Status, Table, later
 from pasvport.config.keywords_bind import positive_delay
+from pasvport.config.keywords_ftp import passive_way
 from pasvport.config.keywords_source import read_source
 from pasvport.config.scalars import (
     lenient_int,
@@ -175,6 +176,10 @@ def _init_addr(cursor: Cursor, server: ServerDraft) -> None:
     server.init_addr = methods
 
 
+def _ftp_passive(cursor: Cursor, server: ServerDraft) -> None:
+    server.ftp_passive = passive_way(cursor, "'ftp-passive'")
+
+
 def _tcp_ut(cursor: Cursor, server: ServerDraft) -> None:
     server.user_timeout = positive_delay(cursor)
 
@@ -299,6 +304,13 @@ _TRAFFIC: tuple[Keyword[ServerDraft], ...] = (
         "How a host name is resolved at start.",
         _init_addr,
         default="last,libc",
+    ),
+    _row(
+        "ftp-passive",
+        "epsv|pasv|auto",
+        "`mode ftp`: as `option ftp-passive`, for this server.",
+        _ftp_passive,
+        default="`option ftp-passive`",
     ),
     _row("non-stick", "", "Never enter this server in a stick table.", _flag("non_stick")),
     _row("stick", "", "Undo `non-stick`.", _flag("non_stick", False)),

@@ -9,10 +9,11 @@ from pasvport.config.diagnostics import nearest
 from pasvport.config.draft import ProxyDraft
 from pasvport.config.judged import Judged, titled
 from pasvport.config.keywords_ftp import is_dynamic
+from pasvport.config.keywords_ftp_option import PASSIVE
 from pasvport.config.keywords_option import FTPLOG
 from pasvport.config.references_maps import names_given
 from pasvport.config.syntax import Line, Word
-from pasvport.model import Algorithm, AuthTls, Bind, Mode
+from pasvport.model import Algorithm, AuthTls, Bind, CheckKind, FtpPassive, Mode
 
 _WITHOUT_PORTS = (Family.UNIX, Family.ABNS, Family.FD)
 _ANY_HOST = {Family.IPV4: "0.0.0.0", Family.IPV6: "::"}
@@ -225,12 +226,34 @@ def _ftp_leftovers(judged: Judged) -> None:
         for said in proxy.ftp_binds:
             text = f"{titled(proxy)} : '{said.value}' of a 'bind' line needs 'mode ftp', not 'mode {proxy.mode}'."
             judged.diagnostics.alert(said.line, text, word=said.word)
-        for leftover in proxy.ftp_only.values():
-            if leftover.side & proxy.side:
+        checked = proxy.check_kind is CheckKind.FTP
+        for shown, leftover in proxy.ftp_only.items():
+            if leftover.side & proxy.side and not (checked and shown == PASSIVE):
                 judged.warn(leftover.line, leftover.text.format(proxy=titled(proxy)))
         for name in sorted(proxy.own_timeouts & {"ftp-data", "ftp-transfer"}):
             judged.warn(proxy.header, f"'timeout {name}' ignored for {titled(proxy)} as it requires FTP mode.")
+        if not checked:
+            _passive_words(judged, proxy)
         _ftplog(judged, proxy)
+
+
+def _passive_words(judged: Judged, proxy: ProxyDraft) -> None:
+    for server in proxy.servers:
+        if server.line is not None and server.ftp_passive is not None:
+            word = _word_of(server.line, "ftp-passive")
+            text = f"'ftp-passive' ignored for {titled(proxy)} as it requires FTP mode or 'option ftp-check'."
+            if word is not None:
+                judged.diagnostics.warn(server.line, text, word=word)
+
+
+def _passive_of_ipv6(judged: Judged) -> None:
+    for proxy in judged.started:
+        for server in proxy.servers:
+            said = server.ftp_passive or (proxy.ftp_passive.value if proxy.ftp_passive is not None else None)
+            ipv6 = server.endpoint is not None and server.endpoint.family is Family.IPV6
+            if ipv6 and said is FtpPassive.PASV and server.line is not None:
+                text = f"{titled(proxy)} : server '{server.name}' has an IPv6 address and will be asked with EPSV."
+                judged.diagnostics.warn(server.line, text)
 
 
 def _ftplog(judged: Judged, proxy: ProxyDraft) -> None:
@@ -297,6 +320,7 @@ FTP_CHECKS: tuple[Callable[[Judged], None], ...] = (
     _served_families,
     _idle_options,
     _ftp_leftovers,
+    _passive_of_ipv6,
     _transfer_logs,
     _blind_sessions,
 )

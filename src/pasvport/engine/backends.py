@@ -13,9 +13,11 @@ from pasvport.engine.counters import BackendCells
 from pasvport.engine.plant import Plant, SlotWaiter
 from pasvport.engine.tables import KeyOf, LiveTable, Rule, merged
 from pasvport.engine.timers import NEVER
+from pasvport.ftp.passive import KnownPassive
 from pasvport.ftp.settings import FEATURES
 from pasvport.model import (
     Algorithm,
+    FtpPassive,
     Global,
     ObserveMode,
     PortMap,
@@ -96,8 +98,8 @@ class LiveServer:
         """Source ports of a `source ADDR:LO-HI` that this worker may use and does not."""
         self.observed = model.check.observe is ObserveMode.LAYER4
         self.errors = 0
-        self.passive = DataMode.NONE
-        """`mode ftp`: by which command this server is known to open data ports."""
+        self.passive = _known_passive(model, proxy)
+        """`mode ftp`: how this server is asked for data ports; its sessions keep it true."""
 
     def move(self, model: Server, proxy: Proxy, settings: Global) -> None:
         """New connections go to another address; those that are open stay."""
@@ -107,6 +109,7 @@ class LiveServer:
         self.options = sockets.outgoing_options(self.family, proxy.server_options, model.options, settings)
         self.source = None if self.family == socket.AF_UNIX else model.source or proxy.source
         self.target = self._fixed_target()
+        self.passive = _known_passive(model, proxy)
 
     def _fixed_target(self) -> tuple[str, int] | bytes | str | None:
         """Where every connection to the server goes; None when that depends on the client's connection."""
@@ -116,6 +119,13 @@ class LiveServer:
         if self.address[0] in ANY_ADDRESS or port.kind is not PortMap.FIXED:
             return None
         return self.address[0], port.value
+
+
+def _known_passive(model: Server, proxy: Proxy) -> KnownPassive:
+    return KnownPassive(fixed=_FIXED[proxy.passive_of(model)])
+
+
+_FIXED = {FtpPassive.AUTO: DataMode.NONE, FtpPassive.EPSV: DataMode.EPSV, FtpPassive.PASV: DataMode.PASV}
 
 
 class LiveBackend:

@@ -49,8 +49,9 @@ from pasvport.ftp.events import (
     SessionKilled,
     Timer,
 )
-from pasvport.record import Admin, Culprit, Direction, SessionRecord, Stage
+from pasvport.record import Admin, Culprit, DataMode, Direction, SessionRecord, Stage
 from pasvport.sight import FtpSessionSight, LoginFailureSight, session_id
+from pasvport.wire import Notice
 
 _FAREWELL = 5.0
 """Seconds that a client may take to read our last words."""
@@ -221,8 +222,11 @@ class ControlChannel(Transfers):
             self.plant.cells[cells.ftp_login] += 1
 
     def _learn_passive(self, action: LearnPassive) -> None:
-        if self.pick is not None:
-            self.pick.passive = action.mode
+        """The sessions of this worker know it already."""
+        if action.closes is not DataMode.NONE and self.pick is not None:
+            _, backend, server = self.names()
+            text = f"server {backend}/{server} closed its control connection at {action.closes}"
+            self.plant.tell(Notice(4, f"{text}: it is asked with {action.works} from now on"))
 
     def _learn_features(self, action: LearnFeatures) -> None:
         if self.backend is not None:

@@ -19,6 +19,10 @@ from pasvport.record import Culprit, Stage
 
 _LONGEST_GLANCE = 2.0
 """Seconds between two looks at a drained session whose idle time begins anew with every word."""
+_PASSIVE = 3.0
+"""Seconds that a server may be silent after PASV or EPSV before it is asked the other way."""
+_OF_SERVER = 1 / 6
+"""Of `timeout server`, where that is less."""
 _GLANCE = 0.25
 """Of `timeout ftp-transfer`: how often the receiver's progress, of which nothing tells, is looked at."""
 _SEARCHING = (QUEUED, CONNECTING, RETRYING)
@@ -26,6 +30,7 @@ _NO_TIMERS: Final[frozenset[Timer]] = frozenset()
 _CLIENT: Final = Timer.CLIENT
 _SERVER: Final = Timer.SERVER
 _TRANSFER: Final = Timer.TRANSFER
+_PASSIVE_ANSWER: Final = Timer.PASSIVE
 
 
 class Drain:
@@ -109,6 +114,8 @@ class Deadlines(Session):
             return max(began, self.client_seen) + self.patience.client
         if timer is _SERVER:
             return max(began, self.server_seen) + self.patience.server
+        if timer is _PASSIVE_ANSWER:
+            return max(began, self.server_seen) + min(_PASSIVE, self.patience.server * _OF_SERVER)
         if timer is _TRANSFER and self.data is not None:
             began = max(began, self.data.moved_at)
         return began + self.service.limits[timer]
@@ -134,6 +141,7 @@ class Deadlines(Session):
         for timer in self.timers:
             if self._due(timer) <= now:
                 whose = self.data.slow_side if timer is _TRANSFER and self.data is not None else None
+                self.since[timer] = now
                 self.tell(TimedOut(timer, whose))
                 break
         if self.phase is not OVER and self._drain_due() <= now:

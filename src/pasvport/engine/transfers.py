@@ -25,6 +25,9 @@ from pasvport.sight import TransferSight, session_id
 
 _LONGEST_DIAL = 30.0
 """Seconds, where `timeout connect` is longer or not said."""
+_FIRST_PORT, _LAST_PORT = 3.5, 10.0
+"""The same for a server's data port, while there is another way to ask for one and when there is none: enough for one
+SYN that was lost, and for three."""
 
 
 class Transfers(Conversation):
@@ -88,7 +91,7 @@ class Transfers(Conversation):
         except OSError as error:
             self.tell(ServerDataFailed(action.path, os.strerror(error.errno or 0)))
             return
-        data.dialled_server(descriptor, min(self.patience.connect, _LONGEST_DIAL))
+        data.dialled_server(descriptor, min(self.patience.connect, _LAST_PORT if action.is_last else _FIRST_PORT))
 
     def dial_client_data(self, action: DialClientData) -> None:
         """Connect to an active client."""

@@ -83,11 +83,15 @@ class DropData:
 
 @dataclass(frozen=True, slots=True)
 class DialServerData:
-    """Connect to the server's data port at once, before the client comes."""
+    """Connect to the server's data port at once, before the client comes.
+
+    `is_last`: there is no other way to ask for a port, so it may take longer to answer.
+    """
 
     path: int
     host: str
     port: int
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +134,10 @@ class NoteLogin:
 
 @dataclass(frozen=True, slots=True)
 class LearnPassive:
-    """What works at this server: give it back in ServerAssigned.passive of later sessions."""
+    """What is known of this server's passive mode has changed: KnownPassive.works and `closes` are now these."""
 
-    mode: DataMode
+    works: DataMode
+    closes: DataMode = DataMode.NONE
 
 
 @dataclass(frozen=True, slots=True)

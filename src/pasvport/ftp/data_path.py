@@ -18,6 +18,7 @@ class DataPath:
         "aborted",
         "behind",
         "blame",
+        "candidate",
         "client_connected",
         "client_mode",
         "code",
@@ -27,10 +28,13 @@ class DataPath:
         "direction",
         "ending",
         "expected",
+        "failed",
         "final",
         "number",
         "port",
         "preliminary",
+        "question",
+        "refusal",
         "restart",
         "said_twice",
         "server_answered",
@@ -42,7 +46,7 @@ class DataPath:
         "target",
         "told",
         "tries",
-        "unsupported",
+        "waits",
     )
 
     def __init__(self, number: int, client_mode: DataMode, tries: list[DataMode]) -> None:
@@ -53,7 +57,17 @@ class DataPath:
         self.state = PathState.OPENING
         self.port = 0
         self.target: Target | None = None
-        self.server_answered = self.unsupported = False
+        self.question: object = None
+        """The reply that is awaited to PASV or EPSV for this path."""
+        self.waits = 0
+        """How often its time was up."""
+        self.candidate: tuple[DataMode, Target] | None = None
+        """What a question that was given up was answered late."""
+        self.refusal: Reply | None = None
+        """The last refusal of a port."""
+        self.failed = False
+        """One way of asking was in vain, and not only for the moment."""
+        self.server_answered = False
         self.client_connected = self.server_connected = self.dialled_client = False
         self.command = NO_COMMAND
         self.direction = Direction.DOWNLOAD

@@ -37,6 +37,8 @@ command with one reply. Before login only those allowed always are forwarded; ot
 _TIMERS = {
     Timer.CLIENT: "`timeout client`: nothing is under way, the client's next command is awaited",
     Timer.SERVER: "`timeout server`: a reply of the server is awaited, and no data moves",
+    Timer.PASSIVE: "3 s, or a sixth of `timeout server` if that is less: the answer to PASV or EPSV is awaited (three "
+    "times as long when there is no other way); or it is not certain whose answer has come",
     Timer.DATA: "`timeout ftp-data`: the client's data connection is awaited",
     Timer.TRANSFER: "`timeout ftp-transfer`: data moves; no other timer runs",
     Timer.PENALTY: "the delay of `ftp-login-limit`",

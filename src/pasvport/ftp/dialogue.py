@@ -108,7 +108,11 @@ class Dialogue(Requests):
             return _PHASE_TIMERS.get(self._phase, _NO_TIMER)
         if self._path is not None:
             return self._open_timers()
-        return _SERVER_TIMER if self._is_owed else _CLIENT_TIMER
+        return self._owed_timers() if self._is_owed else _CLIENT_TIMER
+
+    def _owed_timers(self) -> frozenset[Timer]:
+        asked = self._question is not None or self._uncertain is not None
+        return _SERVER_AND_PASSIVE if asked else _SERVER_TIMER
 
     def _open_timers(self) -> frozenset[Timer]:
         path = self._path
@@ -118,7 +122,7 @@ class Dialogue(Requests):
         if awaited is PathState.GRANTED:
             return _DATA_TIMER
         if self._is_owed:
-            return _SERVER_AND_DATA if awaited is PathState.ASKED else _SERVER_TIMER
+            return _SERVER_AND_DATA if awaited is PathState.ASKED else self._owed_timers()
         if awaited is PathState.READY:
             return _CLIENT_AND_DATA
         return _CLIENT_TIMER
@@ -176,6 +180,7 @@ class Dialogue(Requests):
             # Its last word is known: the bytes may still arrive.
             self._server_gone = event.reason
         else:
+            self._hung_up()
             self._end(Culprit.SERVER_ABORT, event.reason, UNAVAILABLE)
 
     def _timed_out(self, event: TimedOut) -> None:
@@ -199,6 +204,9 @@ class Dialogue(Requests):
             self._redispatch("timeout server", Culprit.SERVER_TIMEOUT)
         else:
             self._end(Culprit.SERVER_TIMEOUT, "timeout server", f"The server does not answer, {_CLOSES}")
+
+    def _answer_slow(self, event: TimedOut) -> None:
+        self._passive_slow()
 
     def _data_slow(self, event: TimedOut) -> None:
         self._client_never_came()
@@ -242,6 +250,7 @@ _SERVER_TIMER: Final = frozenset({Timer.SERVER})
 _DATA_TIMER: Final = frozenset({Timer.DATA})
 _TRANSFER_TIMER: Final = frozenset({Timer.TRANSFER})
 _CLIENT_AND_DATA: Final = _CLIENT_TIMER | _DATA_TIMER
+_SERVER_AND_PASSIVE: Final = frozenset({Timer.SERVER, Timer.PASSIVE})
 _SERVER_AND_DATA: Final = _SERVER_TIMER | _DATA_TIMER
 _PHASE_TIMERS: Final = {
     Phase.PENALTY: frozenset({Timer.PENALTY}),
@@ -281,6 +290,7 @@ _TAKEN = {phase: {kind: _EVENTS[kind] for source, kind in ALLOWED if source is p
 _TIMEOUTS: dict[Timer, Callable[[Dialogue, TimedOut], None]] = {
     Timer.CLIENT: Dialogue._client_slow,
     Timer.SERVER: Dialogue._server_slow,
+    Timer.PASSIVE: Dialogue._answer_slow,
     Timer.DATA: Dialogue._data_slow,
     Timer.TRANSFER: Dialogue._transfer_slow,
     Timer.PENALTY: Dialogue._penalty_over,

@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from pasvport.errors import Side
-from pasvport.record import Culprit, DataEnding, DataMode
+from pasvport.ftp.passive import KnownPassive
+from pasvport.record import Culprit, DataEnding
 
 
 class Timer(StrEnum):
@@ -21,6 +22,9 @@ class Timer(StrEnum):
     """`timeout client`: the client's next command. Restarted by every byte it sends."""
     SERVER = "server"
     """`timeout server`: the server's next reply. Restarted by every byte it sends."""
+    PASSIVE = "passive"
+    """The server's answer to PASV or EPSV; far below `timeout server`, because there is another way. Restarted by every
+    byte it sends, and when it ran out and is still wanted."""
     DATA = "ftp-data"
     """`timeout ftp-data`: from the answer to PASV until the client's data connection is there."""
     TRANSFER = "ftp-transfer"
@@ -47,11 +51,11 @@ class LoginLimitExceeded:
 
 @dataclass(frozen=True, slots=True)
 class ServerAssigned:
-    """Answer to ChooseServer. `host` is its literal address, `passive` what is known to work there (NONE: nothing)."""
+    """Answer to ChooseServer. `host` is its literal address, `passive` what its sessions know of it (None: nothing)."""
 
     name: str
     host: str
-    passive: DataMode = DataMode.NONE
+    passive: KnownPassive | None = None
 
 
 @dataclass(frozen=True, slots=True)

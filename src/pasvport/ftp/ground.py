@@ -20,12 +20,12 @@ from pasvport.ftp.actions import (
 from pasvport.ftp.data_path import DataPath
 from pasvport.ftp.grammar import CRLF, NO_COMMAND, Command, Reply, ReplyReader, rendered
 from pasvport.ftp.lines import LineSplitter
+from pasvport.ftp.passive import KnownPassive
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import PHASES, PathState, Phase, Step
 from pasvport.record import (
     NO_SERVER,
     Culprit,
-    DataMode,
     Direction,
     FtpSessionRecord,
     Stage,
@@ -61,7 +61,10 @@ _TRANSFER: Final = Purpose.TRANSFER
 
 
 class Expected:
-    """One reply that the server owes. `told`: the client has its answer already, or was never to see one."""
+    """One reply that the server owes. `told`: the client has its answer already, or was never to see one.
+
+    `doubtful`: it may never come, nobody waits for it: an answer to ABOR, or (PASSIVE) one that was given up.
+    """
 
     __slots__ = ("command", "doubtful", "preliminary", "purpose", "told")
 
@@ -88,11 +91,13 @@ class Ground:
         "_expected",
         "_family",
         "_held",
+        "_known",
         "_last",
         "_no_data",
         "_path",
         "_paths",
         "_phase",
+        "_question",
         "_reader",
         "_record",
         "_restart",
@@ -100,8 +105,9 @@ class Ground:
         "_server_alive",
         "_server_gone",
         "_server_host",
-        "_server_passive",
         "_settings",
+        "_unanswered_ports",
+        "_uncertain",
         "_verdict",
     )
 
@@ -118,7 +124,13 @@ class Ground:
         self._held: list[Command] = []
         self._client_host = self._advertise = self._server_host = ""
         self._family = Family.IPV4
-        self._server_passive = DataMode.NONE
+        self._known = KnownPassive()
+        self._question: Expected | None = None
+        """The answer to PASV or EPSV that is awaited."""
+        self._uncertain: Reply | None = None
+        """Taken for the late answer to a PASV or EPSV that was given up; if nothing follows, it was the next one's."""
+        self._unanswered_ports = 0
+        """Questions for a port that were never answered before others were: 227 and 229 may still come."""
         self._server_alive = self._client_done = self._epsv_all = False
         self._server_gone = ""
         self._draining: tuple[Culprit, str] | None = None
@@ -258,6 +270,8 @@ class Ground:
         self._server = LineSplitter(self._settings.max_line)
         self._reader = ReplyReader(self._settings.max_reply)
         self._server_alive = False
+        self._question = self._uncertain = None
+        self._unanswered_ports = 0
         self._record.server = NO_SERVER
 
     def _unanswered(self) -> Iterable[Command]:

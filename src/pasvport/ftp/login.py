@@ -12,6 +12,7 @@ from pasvport.ftp.features import common_features, rendered_features
 from pasvport.ftp.grammar import CRLF, Command, Reply
 from pasvport.ftp.ground import Expected, Purpose
 from pasvport.ftp.moving import Moving
+from pasvport.ftp.passive import KnownPassive
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
 from pasvport.ftp.verbs import VERBS, Allowed
@@ -79,7 +80,7 @@ class Login(Moving):
 
     def _assigned(self, event: ServerAssigned) -> None:
         self._record.server = event.name
-        self._server_host, self._server_passive = event.host, event.passive
+        self._server_host, self._known = event.host, event.passive or KnownPassive()
 
     def _connected(self, event: ServerConnected) -> None:
         self._server_alive = True

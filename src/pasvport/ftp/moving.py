@@ -15,7 +15,6 @@ from pasvport.ftp.events import (
     ClientDataFailed,
     DataFinished,
     ServerDataConnected,
-    ServerDataFailed,
 )
 from pasvport.ftp.grammar import Command, Reply
 from pasvport.ftp.ground import Expected, Purpose
@@ -197,19 +196,6 @@ class Moving(Opening):
         self._do(StartTransfer(path.number, path.direction))
         if path.final is not None:
             path.take(Step.FINAL)
-
-    def _server_data_failed(self, event: ServerDataFailed) -> None:
-        path = self._current(event.path)
-        if path is None or path.server_connected:
-            return
-        text = "The server's data port cannot be reached."
-        if path.state is PathState.OPENING:
-            self._give_up_opening(text)
-        elif path.state is PathState.READY:
-            self._drop_path()
-            self._no_data = text
-        else:
-            self._abandon(path, 425, text, (Culprit.SERVER_ABORT, Stage.CONNECT))
 
     def _client_data_failed(self, event: ClientDataFailed) -> None:
         path = self._current(event.path)

@@ -1,6 +1,9 @@
 """Where data connections go: 227, 229, PORT, EPRT, EPSV's argument, read and written.
 
-RFC 959 section 4.1.2, RFC 1123 section 4.1.2.6 (the text of 227 is not fixed), RFC 2428, RFC 2577 (bounce).
+RFC 959 section 4.1.2, RFC 1123 section 4.1.2.6 (the text of 227 is not fixed), RFC 2428, RFC 2577 (bounce). Servers'
+replies are read as leniently as the most lenient of curl, lftp, wget and ftplib does, each of which differs: lftp and
+ftplib read a port behind a protocol and an address, lftp needs no delimiter behind the port and no parentheses, ftplib
+looks into every line of the reply, wget takes any 2xx for 227.
 """
 
 from __future__ import annotations
@@ -13,13 +16,29 @@ from typing import NamedTuple
 from pasvport.address import MAX_PORT, Family, family_of, unmapped
 from pasvport.digits import is_number, whole_number
 from pasvport.errors import ProtocolError, Side
+from pasvport.ftp.grammar import Reply
+from pasvport.record import DataMode
 
 LOWEST_ACTIVE_PORT = 1024
 _NUMBER = rb"([0-9]{1,3})"
+_LENIENT_NUMBER = rb"0{0,9}([0-9]{1,3})"
 _SIX = rb"\s*,\s*".join([_NUMBER] * 6)
-_SIX_ANYWHERE = re.compile(rb"(?<![0-9])" + _SIX + rb"(?![0-9])")
+_LENIENT_SIX = rb"[ \t]{0,9},[ \t]{0,9}".join([_LENIENT_NUMBER] * 6)
+# Looking ahead, so that of seven numbers the last six are found too.
+_SIX_ANYWHERE = (
+    re.compile(rb"\([ \t]{0,9}(?=" + _LENIENT_SIX + rb"[ \t]{0,9}\))"),
+    re.compile(rb"(?<![0-9])(?=" + _LENIENT_SIX + rb"(?![0-9]))"),
+)
 _SIX_ONLY = re.compile(rb"\s*" + _SIX + rb"\s*")
-_EXTENDED = re.compile(rb"([!-/:-~])\1\1([0-9]{1,5})\1")
+_EXTENDED_ANYWHERE = (
+    re.compile(rb"\([ \t]{0,9}([!-/:-~])\1\1[ \t]{0,9}0{0,9}([0-9]{1,5})[ \t]{0,9}\1"),
+    re.compile(rb"\(([!-/:-~])[12]?\1[0-9A-Fa-f:.]{0,64}\1([0-9]{1,5})\1"),
+    re.compile(rb"([!-/:-~])\1\1[ \t]{0,9}0{0,9}([0-9]{1,5})\1"),
+    re.compile(rb"([!-/:-~])\1\1[ \t]{0,9}0{0,9}([0-9]{1,5})(?![0-9])"),
+)
+"""The forms of 229, the usual ones first: what else in the text looks like a port is not taken for one."""
+_EXTENDED_IN_FULL = _EXTENDED_ANYWHERE[:2]
+"""What must be there in a reply that is not 229."""
 _NUMBER_OF = {Family.IPV4: b"1", Family.IPV6: b"2"}
 _FAMILY_OF = {number: family for family, number in _NUMBER_OF.items()}
 
@@ -44,19 +63,91 @@ class ArgumentError(ProtocolError):
 
 def parse_227(text: bytes) -> Target:
     """The six numbers in any text around them; each 0..255, port not 0. Raises ProtocolError (the server's)."""
-    found = _SIX_ANYWHERE.search(text)
-    target = _six(found) if found is not None else None
-    if target is None:
-        raise ProtocolError("no address in the reply to PASV", Side.SERVER)
-    return target
+    for form in _SIX_ANYWHERE:
+        for found in form.finditer(text):
+            target = _six(found)
+            if target is not None:
+                return target
+    raise ProtocolError("no address in the reply to PASV", Side.SERVER)
 
 
 def parse_229(text: bytes) -> int:
-    """The port of `(|||port|)`, with any printable delimiter that is no digit. Raises ProtocolError (the server's)."""
-    found = _EXTENDED.search(text)
-    if found is None or not 1 <= int(found[2]) <= MAX_PORT:
-        raise ProtocolError("no port in the reply to EPSV", Side.SERVER)
-    return int(found[2])
+    """The port of `(|||port|)`, with any printable delimiter that is no digit, in any text around it.
+
+    Parentheses and the last delimiter may be missing, a protocol and an address may be there. Raises ProtocolError
+    (the server's).
+    """
+    return _extended(text, _EXTENDED_ANYWHERE)
+
+
+def _extended(text: bytes, forms: tuple[re.Pattern[bytes], ...]) -> int:
+    for form in forms:
+        for found in form.finditer(text):
+            if 1 <= int(found[2]) <= MAX_PORT:
+                return int(found[2])
+    raise ProtocolError("no port in the reply to EPSV", Side.SERVER)
+
+
+def named_target(reply: Reply, asked: DataMode) -> Target:
+    """Where a server says it listens, in answer to `asked` (PASV or EPSV); the host is empty where it names none.
+
+    227 and 229 count whichever was asked, and so does any other 2xx with a port in it. Every line is looked into.
+    Raises ProtocolError (the server's).
+    """
+    if not 200 <= reply.code < 300:
+        raise ProtocolError(f"{reply.code} in answer to {asked}", Side.SERVER)
+    text = b"\n".join(_without_code(line, reply.code) for line in reply.lines)
+    forms = _EXTENDED_ANYWHERE if reply.code in _SAYS else _EXTENDED_IN_FULL
+    extended = _SAYS.get(reply.code, asked) is DataMode.EPSV
+    try:
+        return Target("", _extended(text, forms)) if extended else parse_227(text)
+    except ProtocolError:
+        return parse_227(text) if extended else Target("", _extended(text, forms))
+
+
+_SAYS = {227: DataMode.PASV, 229: DataMode.EPSV}
+
+
+def _without_code(line: bytes, code: int) -> bytes:
+    return line[4:] if line[:3] == b"%d" % code else line
+
+
+class KnownPassive:
+    """What is known of the ways in which one server opens data ports; shared by its sessions, which keep it true.
+
+    `fixed` is what the configuration says (`option ftp-passive`), NONE for auto. `works` is the way that worked where
+    the other failed. `closes` is the way at which the server closed its control connection; it is asked no more as long
+    as the other works.
+    """
+
+    __slots__ = ("closes", "fixed", "works")
+
+    def __init__(self, works: DataMode = DataMode.NONE, fixed: DataMode = DataMode.NONE) -> None:
+        self.works = works
+        self.fixed = fixed
+        self.closes = DataMode.NONE
+
+    def ways(self, asked: DataMode, *, ipv6: bool) -> list[DataMode]:
+        """By which commands to ask for a port, in order, for a client that said `asked`; to an IPv6 server only EPSV.
+
+        The client's own way is first where nothing else is known: PASV for PASV and PORT, EPSV for EPSV and EPRT.
+        """
+        if ipv6:
+            return [DataMode.EPSV]
+        if self.fixed is not DataMode.NONE:
+            return [self.fixed]
+        first = self.works if self.works is not DataMode.NONE else _OWN_WAY[asked]
+        other = OTHER_WAY[first]
+        return [first] if self.closes is other else [first, other]
+
+
+OTHER_WAY = {DataMode.EPSV: DataMode.PASV, DataMode.PASV: DataMode.EPSV}
+_OWN_WAY = {
+    DataMode.PASV: DataMode.PASV,
+    DataMode.PORT: DataMode.PASV,
+    DataMode.EPSV: DataMode.EPSV,
+    DataMode.EPRT: DataMode.EPSV,
+}
 
 
 # --- what clients say ---------------------------------------------------------------------------------------------

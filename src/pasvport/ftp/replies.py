@@ -15,6 +15,7 @@ from pasvport.ftp.features import features_of, rendered_features
 from pasvport.ftp.grammar import Reply
 from pasvport.ftp.ground import Expected, Purpose
 from pasvport.ftp.login import Login
+from pasvport.ftp.opening import NAMES_A_PORT
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
 from pasvport.record import Culprit
@@ -26,8 +27,6 @@ _STREAMED = frozenset({Purpose.RELAY, Purpose.REPLAYED, Purpose.REMEMBER, Purpos
 _CONCLUSIONS = frozenset({226, 250, 425, 426, 450, 451, 452, 550, 551, 552, 553})
 _ABOUT_FEATURES = frozenset({211, 500, 502, 504})
 """Replies to FEAT that say what a server can do: the list, or that it knows no FEAT. Others are about the moment."""
-_NAMES_A_PORT = frozenset({227, 228, 229})
-_ABORT_ANSWERS = frozenset({225, 226, 426, 500, 501, 502})
 
 
 class Replies(Login):
@@ -41,6 +40,7 @@ class Replies(Login):
         self._parts_for: Expected | None = None
 
     def _replied(self, reply: Reply) -> None:
+        self._uncertain = None
         if not reply.complete:
             self._part(reply)
             return
@@ -74,20 +74,22 @@ class Replies(Login):
             # Nobody asked: relayed, it would be taken for the answer to the client's next command.
             self._record.strays += 1
             return
-        if reply.code in _NAMES_A_PORT:
+        if reply.code in NAMES_A_PORT:
+            if self._is_late_port(reply, expected):
+                return
             self._check_port(reply, expected)
         _REPLIES[expected.purpose](self, expected, reply)
 
     def _check_port(self, reply: Reply, expected: Expected) -> None:
         """No client ever hears of a data port that is not ours."""
-        if reply.code in _NAMES_A_PORT and expected.purpose is not Purpose.PASSIVE:
+        if reply.code in NAMES_A_PORT and expected.purpose is not Purpose.PASSIVE:
             raise ProtocolError(f"{reply.code} to another command than PASV and EPSV", Side.SERVER)
 
     def _matching(self, code: int) -> Expected | None:
         """Whose reply this is. Servers answer commands given during a transfer before its end, or after."""
         waiting = self._expected
-        while waiting and waiting[0].doubtful and code not in _ABORT_ANSWERS:
-            del waiting[0]
+        if waiting and waiting[0].doubtful:
+            self._settle_doubts(code)
         if not waiting:
             return None
         head = waiting[0]
@@ -108,6 +110,7 @@ class Replies(Login):
             self._refusal = reply.text
             self._redispatch("the server said 421", Culprit.SERVER_ABORT)
         else:
+            self._hung_up()
             self._end(Culprit.SERVER_ABORT, "the server said 421", reply.text)
 
     def _relay_reply(self, expected: Expected, reply: Reply) -> None:

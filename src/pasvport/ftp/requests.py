@@ -82,7 +82,8 @@ class Requests(Replies):
         if self._server_gone:
             return None
         if (path is None and not self._expected) or not self._is_busy:
-            return held.pop(0) if self._draining is None else None
+            waits = path is not None and not path.server_connected and _is_transfer(held[0])
+            return held.pop(0) if self._draining is None and not waits else None
         if path is None or not path.is_transferring or len(self._expected) > MAX_IN_TRANSFER:
             return None
         if not path.aborted:
@@ -188,6 +189,12 @@ class Requests(Replies):
             self._end(Culprit.SERVER_ABORT, self._server_gone, self._refusal)
         elif self._client_done and not self._held:
             self._end(Culprit.NONE if self._record.logged_in else Culprit.CLIENT_ABORT, "the client closed")
+
+
+def _is_transfer(command: Command) -> bool:
+    """What the server must not hear before its data port was reached: until then there may be another."""
+    verb = VERBS.get(command.verb)
+    return verb is not None and verb.treatment is Treatment.TRANSFER
 
 
 _OBEY: dict[Treatment, Callable[[Requests, Command], None]] = {

@@ -121,8 +121,8 @@ _BEGINNING = (
 _DATA = (
     _row(_P.OPEN, events.DataPortLeased, _COMMANDS, "227 or 229, once the server's port is known"),
     _row(_P.OPEN, events.LeaseFailed, _COMMANDS, "425"),
-    _row(_P.OPEN, events.ServerDataConnected, _STAYS, "the transfer may start"),
-    _row(_P.OPEN, events.ServerDataFailed, _COMMANDS, "425, now or at the transfer command"),
+    _row(_P.OPEN, events.ServerDataConnected, _COMMANDS, "the transfer command may go, the transfer may start"),
+    _row(_P.OPEN, events.ServerDataFailed, _COMMANDS, "the other way; else 425, now or at the transfer command"),
     _row(_P.OPEN, events.ClientDataConnected, _STAYS, "the transfer may start"),
     _row(_P.OPEN, events.ClientDataFailed, _COMMANDS, "425"),
     _row(_P.OPEN, events.DataFinished, _COMMANDS, "the final reply is relayed, or a false one replaced by 426"),

@@ -21,7 +21,7 @@ from pasvport.model.checks import (
     StepKind,
 )
 from pasvport.model.expressions import Converter, Expression, MapFile, UseRule
-from pasvport.model.ftp import AuthTls, Ftp
+from pasvport.model.ftp import AuthTls, Ftp, FtpPassive
 from pasvport.model.listening import Advertise, Bind
 from pasvport.model.logs import LogFormat, Logging, LogTarget, LogTransport
 from pasvport.model.origin import Origin
@@ -50,6 +50,7 @@ __all__ = [
     "FtpCheck",
     "FtpCheckAction",
     "FtpCheckMode",
+    "FtpPassive",
     "Global",
     "HashFunction",
     "HashMethod",

@@ -13,6 +13,14 @@ class AuthTls(StrEnum):
     REFUSE = "refuse"
 
 
+class FtpPassive(StrEnum):
+    """`option ftp-passive`, `ftp-passive` of a server: by which command servers are asked for a data port."""
+
+    AUTO = "auto"
+    EPSV = "epsv"
+    PASV = "pasv"
+
+
 @dataclass(frozen=True, slots=True)
 class Ftp:
     """What `mode ftp` of a frontend (or listen) says; the defaults are the language's.

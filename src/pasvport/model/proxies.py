@@ -8,7 +8,7 @@ from enum import StrEnum
 from pasvport.model.balancing import Balance
 from pasvport.model.checks import CheckKind, CheckStep, FtpCheck
 from pasvport.model.expressions import UseRule
-from pasvport.model.ftp import Ftp
+from pasvport.model.ftp import Ftp, FtpPassive
 from pasvport.model.listening import Bind
 from pasvport.model.logs import Logging
 from pasvport.model.origin import Origin
@@ -90,6 +90,7 @@ class Proxy:
     check_command: str | None = None
     check_path: str | None = None
     ftp_check: FtpCheck | None = None
+    ftp_passive: FtpPassive = FtpPassive.AUTO
     use_server: tuple[UseRule, ...] = ()
     load_server_state: str | None = None
     """`load-server-state-from-file`: "global", "local", or None for "none"."""
@@ -100,3 +101,7 @@ class Proxy:
     nolinger_client: bool = False
     nolinger_server: bool = False
     contstats: bool = False
+
+    def passive_of(self, server: Server) -> FtpPassive:
+        """How this server of the backend is asked for a data port."""
+        return self.ftp_passive if server.ftp_passive is None else server.ftp_passive

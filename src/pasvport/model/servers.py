@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from pasvport.address import Endpoint, PortRange
 from pasvport.model.checks import Agent, Check
+from pasvport.model.ftp import FtpPassive
 from pasvport.model.origin import Origin
 from pasvport.model.socket_options import SocketOptions
 
@@ -74,6 +75,8 @@ class Server:
     shutdown_sessions_when_down: bool = False
     shutdown_backup_sessions_when_up: bool = False
     non_stick: bool = False
+    ftp_passive: FtpPassive | None = None
+    """None: as its backend says."""
     init_addr: tuple[str, ...] = ("last", "libc")
     dynamic: bool = False
     """Added at run time: its checks wait for an order."""
