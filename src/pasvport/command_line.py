@@ -367,16 +367,17 @@ probably meant.
 ## Talking to a running balancer
 
 `pasvport ctl` and `pasvport top` are clients of the runtime API (`stats socket`; its commands: `runtime-api.md`). Both
-are told the socket with `-s SOCKET` (a path, `unix@PATH`, `HOST:PORT`) or find it with `-f CONFIG`: of several
-`stats socket` lines, the first of the highest level. Both work with HAProxy's socket too.
+are told the socket with `-s SOCKET` (a path, `unix@PATH`, `HOST:PORT`) or find it in a configuration, that of
+`-f CONFIG` or `/etc/pasvport/pasvport.cfg`: of several `stats socket` lines, the first of the highest level. What else
+is wrong with the configuration does not matter. Both work with HAProxy's socket too.
 
 | Command | Meaning |
 |---|---|
-| `pasvport ctl -s SOCKET COMMAND...` | Give a command, show its answer. Several with `;` (quoted from the shell). \
+| `pasvport ctl COMMAND...` | Give a command, show its answer. Several with `;` (quoted from the shell). \
 One that ends in `<<` takes the standard input, up to an empty line, as its payload. |
-| `pasvport ctl -s SOCKET` | On a terminal: a prompt with history (`$XDG_STATE_HOME/pasvport/ctl-history`) and \
+| `pasvport ctl` | On a terminal: a prompt with history (`$XDG_STATE_HOME/pasvport/ctl-history`) and \
 completion; otherwise each line of the standard input is a command. |
-| `pasvport top -s SOCKET` | A live screen: servers, running FTP transfers with their rate and progress, sessions, \
+| `pasvport top` | A live screen: servers, running FTP transfers with their rate and progress, sessions, \
 the pool of data ports. Keys: `q` quits, `s` sorts the servers. `--interval SECONDS`; `--sort` \
 `configuration`, `sessions`, `traffic` or `name`. |
 | `pasvport top --once` | Two looks an interval apart, one picture on the standard output. |

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pasvport.config.compiler import load
 from pasvport.config.diagnostics import Diagnostic, Diagnostics, Form, Severity, Speaker, excerpt, nearest, render
 from pasvport.config.lexer import Lexer
 from pasvport.config.syntax import Line
+from pasvport.config.world import World
 from pasvport.model import Origin
 
 SPEAKER = Speaker(42, "pasvport", "1.0", "/usr/bin/pasvport")
@@ -157,3 +159,29 @@ def test_any_place_can_be_shown(source: str, column: int, width: int) -> None:
     shown = render(diagnostics, SPEAKER).removeprefix(PREAMBLE)
     assert shown.count("\n") == (3 if column else 1)
     assert all(len(row) <= 84 for row in shown.split("\n")[1:])
+
+
+UNSET = """global
+    description "in $WHERE"
+    maxconn "${MOST}"
+    node "${NODE-}x"
+.if streq("$WHERE",x)
+    node "${NEVER}"
+.endif
+"""
+
+
+def test_what_fails_for_want_of_a_variable_names_it() -> None:
+    found = load([("u.cfg", UNSET)], World()).diagnostics.found
+    said = {(entry.severity, entry.origin.line): entry.text for entry in found if entry.origin is not None}
+    assert "variable 'WHERE' is not set in the environment and taken as empty" in said[Severity.NOTICE, 2]
+    assert said[Severity.ALERT, 3].endswith(" (variable 'MOST' is not set in the environment).")
+    assert not [line for _, line in said if line > 3]
+
+
+def test_the_environment_is_that_of_the_line() -> None:
+    text = 'global\n    setenv A 1\n    node "${A}"\n    unsetenv A\n    description "a${A}"\n'
+    found = load([("u.cfg", text)], World()).diagnostics.found
+    assert [(entry.severity, entry.origin.line) for entry in found if entry.origin is not None] == [
+        (Severity.NOTICE, 5)
+    ]

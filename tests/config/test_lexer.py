@@ -231,3 +231,21 @@ def _our_notices(text: str) -> list[str]:
     assert [entry.line.keyword for entry in entries("x.cfg", text, {"global"}, Reading(dict(ENVIRONMENT), diagnostics))]
     shown = render(diagnostics, Speaker(1, "x", "x", "x"))
     return [line.partition(" : config : ")[2] for line in shown.splitlines() if "x.cfg:" in line]
+
+
+@pytest.mark.parametrize(
+    ("row", "unset"),
+    [
+        ('log "${NONE}" local0', [("NONE", 6, 7)]),
+        ('  auth "ops:$NONE" "${OTHER[*]}"', [("NONE", 13, 5), ("OTHER", 21, 11)]),
+        ('log "${NONE-}" "${NONE-x}" "${NONE[*]-x}"', []),
+        ("log '${NONE}' $NONE", []),
+        ('log "${SET}" "$EMPTY"', []),
+        ('log x # "${NONE}"', []),
+    ],
+)
+def test_variables_that_are_not_set_are_known(row: str, unset: list[tuple[str, int, int]]) -> None:
+    (lexed,) = Lexer("f", row + "\n", {"SET": "1", "EMPTY": ""}, Diagnostics())
+    assert [(word.text, word.column, word.width) for word in lexed.line.unset] == unset
+    for word in lexed.line.unset:
+        assert row[word.column - 1 : word.column - 1 + word.width].startswith("$")

@@ -249,3 +249,14 @@ def test_a_text_of_which_nothing_is_left():
     report = read_text("frontend\n")
     assert verdict(report, strict=False) == 1
     assert ids(report) >= {"unreadable"}
+
+
+def test_a_variable_that_is_not_set_is_found():
+    text = PAGE + 'frontend pages\n    mode http\n    bind 127.0.0.1:1\n    stats auth "a:${NONE}"\n'
+    assert [(each.id, each.origin.line) for each in read_text(text).findings if "'NONE' is not set" in each.detail] == [
+        ("unset", line_of(text, "stats auth"))
+    ]
+    worse = text.replace("stats auth", "stats realm").replace('"a:${NONE}"', '"${NONE}"')
+    assert [each.id for each in read_text(worse).findings if "variable 'NONE' is not set" in each.detail] == [
+        "unreadable"
+    ]

@@ -19,6 +19,8 @@ import pytest
 from farm.balancers import Haproxy
 from farm.ports import free_ports
 from farm.waiting import until
+from pasvport.command_line import read_files
+from pasvport.terminal import place
 from pasvport.terminal.connection import ApiError, Conversation, ask
 from process_rig import COMMAND, DEADLINE, Running, Upstream, configuration, session
 from real_haproxy import needs_haproxy
@@ -90,6 +92,35 @@ def test_a_balancer_that_is_not_there_has_status_two(tmp_path):
     without = tmp_path / "without.cfg"
     without.write_text("global\n    nbthread 1\n")
     assert "no 'stats socket'" in command("ctl", "-f", str(without), "show info").stderr
+
+
+def test_what_else_is_wrong_with_a_configuration_does_not_matter(served, tmp_path):
+    running, _, _, _ = served
+    broken = tmp_path / "broken.cfg"
+    broken.write_text(running.file.read_text() + '\nbackend more\n    nonsense\n    server s "${ADDRESS}"\n')
+    done = command("ctl", "-f", str(broken), "show", "backend")
+    assert (done.returncode, done.stdout) == (0, "# name\nbe\n")
+
+
+@pytest.mark.parametrize("words", [("ctl", "show info"), ("top", "--once")])
+@pytest.mark.parametrize("where", ['"${NOWHERE}"', '"${NOWHERE}/api"'])
+def test_a_variable_that_is_not_set_is_named(tmp_path, words, where):
+    text = tmp_path / "u.cfg"
+    text.write_text(f"global\n    nbthread 1\n    stats socket {where} level admin\n")
+    done = command(words[0], "-f", str(text), *words[1:])
+    assert done.returncode == 2
+    assert f"{text}:3" in done.stderr
+    assert "variable 'NOWHERE' is not set" in done.stderr
+
+
+def test_the_packaged_configuration_is_looked_at_last(served, monkeypatch):
+    running, api, _, _ = served
+    monkeypatch.setattr(place, "DEFAULT_FILE", str(running.file))
+    assert place.find([], [], read_files) == f"unix@{api}"
+    assert place.find(["/x"], [], read_files) == "/x"
+    monkeypatch.setattr(place, "DEFAULT_FILE", "/nonexistent/pasvport.cfg")
+    with pytest.raises(ApiError, match=r"there is no /nonexistent/pasvport\.cfg: name the runtime API"):
+        place.find([], [], read_files)
 
 
 def test_a_pipe_gives_one_command_a_line(served):

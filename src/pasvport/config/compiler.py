@@ -17,12 +17,13 @@ from pasvport.config.judged import Judged, titled
 from pasvport.config.keywords import Place
 from pasvport.config.keywords_global import read_global
 from pasvport.config.keywords_proxy import PROXY
+from pasvport.config.keywords_stats_socket import stats_sockets_of
 from pasvport.config.placement import obey
 from pasvport.config.references import judge
 from pasvport.config.server_lines import NAME
 from pasvport.config.syntax import Line, Word
 from pasvport.config.world import World
-from pasvport.model import Config
+from pasvport.model import Config, StatsSocket
 
 Obey = Callable[[Cursor], None]
 
@@ -60,11 +61,16 @@ NEGATABLE = (
 class Outcome:
     """What a load gave. `config` is None when there was an error; `has_listener`: a started proxy binds, or there
     is a stats socket (HAProxy counts its global frontend).
+
+    `stats_sockets` are those whose lines are right, whatever else is wrong; `unset` the lines that name a variable
+    which is not set.
     """
 
     config: Config | None
     diagnostics: Diagnostics
     has_listener: bool
+    stats_sockets: tuple[StatsSocket, ...] = ()
+    unset: tuple[Line, ...] = ()
 
 
 def load(texts: Sequence[tuple[str, str]], world: World) -> Outcome:
@@ -92,6 +98,7 @@ class _Loader:
         self._backends: dict[str, ProxyDraft] = {}
         self._defaults: ProxyDraft | None = None
         self._obey: Obey = _skip
+        self._unset: list[Line] = []
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -100,7 +107,7 @@ class _Loader:
         if self._diagnostics.aborted:
             return
         for entry in parser.entries(file, text, SECTIONS, self._reading):
-            cursor = self._cursor(entry.line)
+            cursor, since = self._cursor(entry.line), len(self._diagnostics.found)
             try:
                 if entry.opens:
                     self._obey = self._open(cursor)
@@ -108,6 +115,9 @@ class _Loader:
                     self._line(cursor)
             except LineError as error:
                 cursor.complain(error)
+            if entry.line.unset:
+                self._diagnostics.name_unset(entry.line, since)
+                self._unset.append(entry.line)
 
     def _cursor(self, line: Line) -> Cursor:
         return Cursor(line, line.words, self._diagnostics, self._world, environment=self._environment)
@@ -213,11 +223,12 @@ class _Loader:
         if not self._diagnostics.aborted:
             judge(judged)
         binds = any(proxy.binds and proxy.is_frontend and not proxy.disabled for proxy in self._proxies)
-        has_listener = binds or bool(self._settings.values.get("stats_sockets"))
+        has_listener = binds or bool(stats_sockets_of(self._settings))
+        outcome = Outcome(None, self._diagnostics, has_listener, stats_sockets_of(self._settings), tuple(self._unset))
         if self._diagnostics.has_alerts:
-            return Outcome(None, self._diagnostics, has_listener)
+            return outcome
         config = build(judged, self._environment)
-        return Outcome(replace(config, files=files), self._diagnostics, has_listener)
+        return replace(outcome, config=replace(config, files=files))
 
 
 def _skip(_cursor: Cursor) -> None:

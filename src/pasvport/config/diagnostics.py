@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from pasvport.config.syntax import Line, Word
@@ -12,6 +12,8 @@ from pasvport.digits import is_number
 from pasvport.model import Origin
 
 _SHOWN_WIDTH = 80
+TAKEN_AS_EMPTY = " and taken as empty"
+"""Of a notice about a variable that is not set."""
 
 
 class Severity(StrEnum):
@@ -97,6 +99,24 @@ class Diagnostics:
     def notice(self, line: Line | None, text: str) -> None:
         """Something to know: not even a warning."""
         self.add(Severity.NOTICE, line, text)
+
+    def name_unset(self, line: Line, since: int) -> None:
+        """Name the variables of `line` that are not set: in what was complained of it since index `since`, or alone.
+
+        HAProxy takes such a variable for an empty word, which is seldom meant, and never in a password. It says
+        nothing, so this is no warning: `zero-warning` refuses what it refuses there.
+        """
+        names = " and ".join(f"'{each}'" for each in dict.fromkeys(word.text for word in line.unset))
+        why = f"variable{'s' if ' and ' in names else ''} {names} {'are' if ' and ' in names else 'is'} not set"
+        is_told = False
+        for index, entry in enumerate(self.found[since:], since):
+            if entry.severity is Severity.ALERT and entry.origin == line.origin:
+                self.found[index] = replace(entry, text=f"{entry.text.removesuffix('.')} ({why} in the environment).")
+                is_told = True
+        if not is_told:
+            first = line.unset[0]
+            text = f"{why} in the environment{TAKEN_AS_EMPTY}; '${{{first}-}}' would say that this is meant."
+            self.add(Severity.NOTICE, line, text, word=first)
 
     @property
     def has_alerts(self) -> bool:

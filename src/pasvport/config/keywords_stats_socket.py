@@ -48,8 +48,7 @@ def read_socket(cursor: Cursor, draft: GlobalDraft) -> None:
     options = SocketDraft()
     while cursor.more:
         _read_option(cursor, options)
-    before = cast("tuple[StatsSocket, ...]", draft.values.get("stats_sockets", ()))
-    draft.values["stats_sockets"] = before + tuple(
+    draft.values["stats_sockets"] = stats_sockets_of(draft) + tuple(
         StatsSocket(
             cursor.origin,
             endpoint,
@@ -61,6 +60,11 @@ def read_socket(cursor: Cursor, draft: GlobalDraft) -> None:
         )
         for endpoint, _ in addresses
     )
+
+
+def stats_sockets_of(draft: GlobalDraft) -> tuple[StatsSocket, ...]:
+    """The stats sockets that were read so far."""
+    return cast("tuple[StatsSocket, ...]", draft.values.get("stats_sockets", ()))
 
 
 def _read_option(cursor: Cursor, options: SocketDraft) -> None:

@@ -106,6 +106,8 @@ class _Splitter:
         self._started = 0
         self._pieces: list[str] = []
         self._words: list[Word] = []
+        self.unset: list[Word] = []
+        """Variables without a value, as Line.unset."""
 
     def split(self) -> list[Word]:
         """Every word, empty ones too, but for one after trailing blanks. Raises LexError, TooManyWordsError."""
@@ -195,9 +197,14 @@ class _Splitter:
         value = self._look_up(name.group(), start)
         self._at = name.end()
         if brace is None:
+            self._note(name.group(), value, start - 1)
             self._pieces.append(value or "")
         else:
-            self._braced(value, brace)
+            self._braced(name.group(), value, brace)
+
+    def _note(self, name: str, value: str | None, start: int) -> None:
+        if value is None:
+            self.unset.append(Word(name, start + 1, self._at - start))
 
     def _look_up(self, name: str, start: int) -> str | None:
         try:
@@ -205,7 +212,7 @@ class _Splitter:
         except KeyError:
             raise LexError(Flaw.NAME, start) from None
 
-    def _braced(self, value: str | None, brace: int) -> None:
+    def _braced(self, name: str, value: str | None, brace: int) -> None:
         expand = self._text[self._at : self._at + 1] == "["
         if expand:
             self._expansion_mark()
@@ -216,6 +223,7 @@ class _Splitter:
         elif self._text[self._at : self._at + 1] != "}":
             raise LexError(Flaw.BRACE, brace)
         self._at += 1
+        self._note(name, value, brace - 1)
         if expand:
             self._expand(value or "")
         else:
@@ -258,11 +266,17 @@ def split(text: str, variable: Callable[[str], str | None], *, comments: bool = 
     `variable` gives the value of a variable or None, and KeyError for a pseudo variable (`.NAME`) that does not exist.
     `comments` False makes `#` an ordinary character. Raises LexError or TooManyWordsError.
     """
+    return _split(text, variable, comments)[0]
+
+
+def _split(text: str, variable: Callable[[str], str | None], comments: bool) -> tuple[list[Word], list[Word]]:
+    """(words, unset variables)."""
     if _PLAIN_LINE.fullmatch(text):
         words = [Word(found.group(), found.start() + 1, len(found.group())) for found in _PLAIN_WORD.finditer(text)]
         if len(words) < MAX_WORDS:
-            return words
-    return _Splitter(text, variable, comments).split()
+            return words, []
+    splitter = _Splitter(text, variable, comments)
+    return splitter.split(), splitter.unset
 
 
 def until_empty(words: list[Word]) -> tuple[Word, ...]:
@@ -336,23 +350,25 @@ class Lexer:
         if text.startswith("["):
             self._scope(text)
             return None
-        words = self._split(text, len(row) - len(text))
+        words, unset = self._split(text, len(row) - len(text))
         kept = until_empty(words)
         if not kept:
             return None
-        return Lexed(Line(self.origin, kept, row.rstrip(BLANKS)), tuple(words))
+        return Lexed(Line(self.origin, kept, row.rstrip(BLANKS), tuple(unset)), tuple(words))
 
-    def _split(self, text: str, indent: int) -> list[Word]:
+    def _split(self, text: str, indent: int) -> tuple[list[Word], list[Word]]:
+        """(words, unset variables) with their places in the whole row."""
         try:
-            words = split(text, self._variable)
+            found = _split(text, self._variable, comments=True)
         except LexError as error:
             self._flaw(error, text, indent)
-            return []
+            return [], []
         except TooManyWordsError as error:
             position = f"position {error.position}: <{error.last}>."
             self._alert(f"too many words, truncating after word {MAX_WORDS}, {position}")
-            return []
-        return [Word(word.text, word.column + indent, word.width) for word in words]
+            return [], []
+        words, unset = ([Word(each.text, each.column + indent, each.width) for each in part] for part in found)
+        return words, unset
 
     def _flaw(self, error: LexError, text: str, indent: int) -> None:
         shown, column = excerpt(text, error.position)

@@ -21,11 +21,15 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One statement: never empty; `source` is the raw line without its end."""
+    """One statement: never empty; `source` is the raw line without its end.
+
+    `unset` are the variables that have no value and were given none by `${NAME-value}`: each with its name as the text.
+    """
 
     origin: Origin
     words: tuple[Word, ...]
     source: str
+    unset: tuple[Word, ...] = ()
 
     @property
     def keyword(self) -> str:

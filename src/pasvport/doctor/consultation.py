@@ -68,7 +68,7 @@ def consult(
     """Read, examine, diagnose. `errand` None: no server is asked. Raises nothing."""
     files = tuple(name for name, _ in texts)
     reading = read_leniently(texts, world)
-    refused = tuple(reading.refused)
+    refused = (*reading.refused, *reading.unset)
     if reading.config is None:
         empty = Case.of(Config())
         return Report(files, tuple(ordered(read(empty, refused))), unseen=("Nothing of the text could be compiled.",))

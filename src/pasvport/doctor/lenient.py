@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pasvport.config.compiler import SECTIONS, load
-from pasvport.config.diagnostics import Diagnostic, Severity
+from pasvport.config.diagnostics import TAKEN_AS_EMPTY, Diagnostic, Severity
 from pasvport.config.world import World
 from pasvport.model import Config
 
@@ -20,10 +20,14 @@ _WORD_ROUNDS = 30
 
 @dataclass(slots=True)
 class LenientReading:
-    """`refused` holds the first complaint of each line. `config` is None when nothing could be made of the rest."""
+    """`refused` holds the first complaint of each line. `config` is None when nothing could be made of the rest.
+
+    `unset` holds the notices about variables that are not set.
+    """
 
     config: Config | None = None
     refused: list[Diagnostic] = field(default_factory=list)
+    unset: list[Diagnostic] = field(default_factory=list)
 
 
 def read_leniently(texts: Sequence[tuple[str, str]], world: World) -> LenientReading:
@@ -32,6 +36,8 @@ def read_leniently(texts: Sequence[tuple[str, str]], world: World) -> LenientRea
     files = {name: text.split("\n") for name, text in texts}
     for attempt in range(_ROUNDS):
         outcome = load([(name, "\n".join(lines)) for name, lines in files.items()], world)
+        if not attempt:
+            reading.unset = [each for each in outcome.diagnostics.found if TAKEN_AS_EMPTY in each.text]
         if outcome.config is not None:
             reading.config = outcome.config
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pasvport.config.diagnostics import Diagnostic
+from pasvport.config.diagnostics import TAKEN_AS_EMPTY, Diagnostic
 from pasvport.doctor.case import Case
 from pasvport.doctor.reading_conduct import CONDUCT
 from pasvport.doctor.reading_persistence import PERSISTENCE
@@ -23,12 +23,22 @@ def _symptom(alert: Diagnostic) -> Symptom:
     return Symptom(alert.origin, "configuration", text, wish)
 
 
-def _unsupported(refused: tuple[Diagnostic, ...]) -> Iterator[Symptom]:
-    return (_symptom(alert) for alert in refused if any(word in alert.text for word in _LATER))
+def _kind(complaint: Diagnostic) -> str:
+    if TAKEN_AS_EMPTY in complaint.text:
+        return "unset"
+    return "unsupported" if any(word in complaint.text for word in _LATER) else "unreadable"
 
 
-def _unreadable(refused: tuple[Diagnostic, ...]) -> Iterator[Symptom]:
-    return (_symptom(alert) for alert in refused if not any(word in alert.text for word in _LATER))
+def _unset(complaints: tuple[Diagnostic, ...]) -> Iterator[Symptom]:
+    return (_symptom(each) for each in complaints if _kind(each) == "unset")
+
+
+def _unsupported(complaints: tuple[Diagnostic, ...]) -> Iterator[Symptom]:
+    return (_symptom(each) for each in complaints if _kind(each) == "unsupported")
+
+
+def _unreadable(complaints: tuple[Diagnostic, ...]) -> Iterator[Symptom]:
+    return (_symptom(each) for each in complaints if _kind(each) == "unreadable")
 
 
 READABILITY: tuple[Rule[tuple[Diagnostic, ...]], ...] = (
@@ -39,6 +49,14 @@ READABILITY: tuple[Rule[tuple[Diagnostic, ...]], ...] = (
         "A line that is wrong.",
         "No balancer starts with it. It was left out of the examination.",
         "See `pasvport -c -f FILE` for all that is wrong with the text.",
+    ),
+    Rule(
+        "unset",
+        Severity.WARNING,
+        _unset,
+        "A variable of the environment that is not set.",
+        "It is taken as empty: a password is then none, an address any. The service may have it, and not this shell.",
+        "Set it (of the packaged service: in `/etc/default/pasvport`; `set -a; . /etc/default/pasvport` sets it here).",
     ),
     Rule(
         "unsupported",

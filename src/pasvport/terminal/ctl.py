@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pasvport.subcommand import Parser
 from pasvport.terminal.connection import Answer, ApiError, ask
-from pasvport.terminal.place import ReadFiles, find
+from pasvport.terminal.place import DEFAULT_FILE, ReadFiles, find
 
 _DESCRIPTION = """\
 Give a command of the runtime API and show its answer. Without a command: a prompt with history and completion on a
@@ -16,9 +16,9 @@ terminal, else one command from each line of the standard input. A command that 
 along as its payload. The exit status is 1 when a command was refused, 2 when the API cannot be reached."""
 _EPILOG = """\
 examples:
-  pasvport ctl -f /etc/pasvport.cfg show stat
+  pasvport ctl show stat
   pasvport ctl -s /run/pasvport.sock set server ftp/s1 state drain
-  pasvport ctl -f /etc/pasvport.cfg reload
+  pasvport ctl -f /etc/another.cfg reload
 """
 
 
@@ -38,7 +38,7 @@ def parser(name: str, description: str, epilog: str = "") -> Parser:
         action="append",
         default=[],
         metavar="CONFIG",
-        help="find the socket in this configuration (may be said again)",
+        help=f"find the socket in this configuration (may be said again); without -s and -f in {DEFAULT_FILE}",
     )
     return made
 

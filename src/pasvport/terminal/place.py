@@ -1,4 +1,4 @@
-"""Where the runtime API is: said with `-s`, or found in a configuration."""
+"""Where the runtime API is: said with `-s`, or found in a configuration: the one of `-f`, or the packaged one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pasvport.address import Family
-from pasvport.config.compiler import load
+from pasvport.config.compiler import Outcome, load
 from pasvport.config.world import World
 from pasvport.errors import ConfigError
 from pasvport.model import StatsLevel, StatsSocket
@@ -18,6 +18,8 @@ from pasvport.terminal.connection import ApiError
 
 ReadFiles = Callable[[Sequence[str]], list[tuple[str, str]]]
 """(name, text) of configuration files and of the files in directories. Raises ConfigError."""
+DEFAULT_FILE = "/etc/pasvport/pasvport.cfg"
+"""Of the packaged service."""
 _RANK = (StatsLevel.USER, StatsLevel.OPERATOR, StatsLevel.ADMIN)
 
 
@@ -26,21 +28,33 @@ def find(sockets: list[str], files: list[str], read_files: ReadFiles) -> str:
     if sockets:
         return sockets[-1]
     if not files:
-        raise ApiError("no runtime API named: give -s SOCKET, or -f CONFIGURATION with a 'stats socket' line")
-    told = _told(files, read_files)
-    if not told:
-        raise ApiError(f"no 'stats socket' in {', '.join(files)}")
-    return _address(max(told, key=lambda each: _RANK.index(each.level)))
-
-
-def _told(files: list[str], read_files: ReadFiles) -> tuple[StatsSocket, ...]:
+        files = [DEFAULT_FILE]
+        if not Path(DEFAULT_FILE).exists():
+            raise ApiError(f"there is no {DEFAULT_FILE}: name the runtime API with -s SOCKET, or -f CONFIGURATION")
     try:
         outcome = load(read_files(files), _world())
     except ConfigError as error:
         raise ApiError(str(error)) from error
-    if outcome.config is None:
-        raise ApiError(f"the configuration has errors (see pasvport -c -f {files[0]}); -s SOCKET works without it")
-    return outcome.config.settings.stats_sockets
+    if not outcome.stats_sockets:
+        raise ApiError(f"no 'stats socket' in {', '.join(files)}{_why_none(outcome, files[0])}")
+    told = max(outcome.stats_sockets, key=lambda each: _RANK.index(each.level))
+    for line in outcome.unset:
+        if line.origin == told.origin:
+            raise ApiError(f"{line.origin}: variable '{line.unset[0]}' is not set in the environment; {_WITHOUT}")
+    return _address(told)
+
+
+_WITHOUT = "-s SOCKET works without it"
+
+
+def _why_none(outcome: Outcome, file: str) -> str:
+    """What may have kept a line from being one: another line that is wrong does not matter here."""
+    wrong = [line for line in outcome.unset if line.keyword == "stats"]
+    if wrong:
+        return f": at {wrong[0].origin} variable '{wrong[0].unset[0]}' is not set in the environment; {_WITHOUT}"
+    if outcome.diagnostics.has_alerts:
+        return f", which has errors (see pasvport -c -f {file}); {_WITHOUT}"
+    return ""
 
 
 def _world() -> World:

@@ -28,8 +28,12 @@ global
 ```
 
 ```sh
-echo "show stat" | socat - /run/pasvport/admin.sock
+pasvport ctl -s /run/pasvport/admin.sock show stat
 ```
+
+`pasvport ctl` waits for the whole answer, and tells refusals by its status ([command-line.md](command-line.md)); with
+the configuration at `/etc/pasvport/pasvport.cfg` it needs no `-s`. Whoever uses `socat` needs its `-t`: it leaves half
+a second after its input has ended, whether or not the answer was whole.
 
 ## Talking to it
 
@@ -40,6 +44,8 @@ echo "show stat" | socat - /run/pasvport/admin.sock
   at most.
 - A client that neither writes nor reads for `stats timeout` is closed. `stats maxconn` of them are served at a time,
   the others wait. What one does is nothing to the others, nor to the sessions that are relayed.
+- A client that begins with a request of HTTP is told so and closed: a page of any site can make a browser send a form
+  to a TCP socket, whose body would be commands.
 - `level` of the socket decides what its clients may do: `user` may look at what is no secret, `operator` at all and
   change tables and sessions, `admin` change everything. A client may lower its own level.
 - Servers, backends and frontends are named, or given as `#` and their number.
