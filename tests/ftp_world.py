@@ -140,7 +140,7 @@ class Watched:
             elif isinstance(action, acts.CloseSession):
                 self.closed += 1
             elif isinstance(action, acts.SendToClient | acts.SendToServer):
-                assert action.data.endswith(b"\n") or action.data[:1] == b"\xff"
+                assert action.data.endswith(b"\n") or action.data[0] in (0x16, *range(0x80, 0x90))
 
 
 def play(text: str, settings: Settings | None = None) -> Dialogue:

@@ -8,12 +8,16 @@ import io
 import random
 import signal
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import pytest
 
 from farm.addresses import CONTROL_PORT
 from farm.arena import until_closed
+from farm.certificates import write_certificate
 from farm.clients import Target, open_ftplib
 from farm.front import Front, Section
 from farm.page import Page
@@ -21,6 +25,7 @@ from farm.raw_client import RawClient, read_to_end
 from farm.scripted import Conversation, Scripted
 from farm.servers import Security
 
+T = TypeVar("T")
 KINDS = ("vsftpd", "proftpd", "pyftpdlib")
 CONTENT = random.Random(4217).randbytes(400_000)
 
@@ -165,3 +170,132 @@ def test_a_data_connection_of_a_blind_session_is_logged_as_nobodys(page: Page) -
             (line,) = front.sink.until_text(" SC ")
             assert "somebody" not in line
             assert "QUIT" not in line
+
+
+# --- AUTH, answered in many ways ----------------------------------------------------------------------------------
+
+CONSENTS = ("234 go", "200 go", "235 go", "334 go", "200-TLS\n200 go")
+
+
+@pytest.fixture(scope="module")
+def tls_front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """A section for each answer to AUTH; the server speaks TLS after all of them."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(write_certificate(tmp_path_factory.mktemp("tls")))
+
+    def consent(talk: Conversation, argument: str, answer: str) -> None:
+        talk.say(*answer.split("\n"))
+        with context.wrap_socket(talk.control, server_side=True) as secured:
+            while data := secured.recv(1000):
+                secured.sendall(b"200 heard " + data)
+
+    with contextlib.ExitStack() as stack:
+        sections = []
+        for number, answer in enumerate(CONSENTS):
+            server = stack.enter_context(Scripted(answers={"AUTH": partial(consent, answer=answer)}))
+            sections.append(Section(f"tls{number}", f"option ftp-auth-tls pass\nserver s {server.address}"))
+        no = stack.enter_context(Scripted(answers={"AUTH": "500 no"}))
+        sections.append(Section("no", f"option ftp-auth-tls pass\nserver s {no.address}"))
+        yield stack.enter_context(Front(*sections))
+
+
+class Handshake:
+    """TLS over a control connection, whose first bytes the test may send when it likes."""
+
+    def __init__(self, client: RawClient) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self._client, self._control = client, client.control
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        self.hello = self._out.read()
+
+    def finish(self) -> None:
+        """Everything behind the hello; what came behind the answer to AUTH belongs to it."""
+        self._in.write(self._client.rest())
+        self._drive(self._tls.do_handshake)
+
+    def ask(self, line: bytes) -> bytes:
+        self._drive(lambda: self._tls.write(line))
+        return self._drive(lambda: self._tls.read(1000))
+
+    def _drive(self, step: Callable[[], T]) -> T:
+        while True:
+            try:
+                value = step()
+            except ssl.SSLWantReadError:
+                self._control.sendall(self._out.read())
+                data = self._control.recv(65536)
+                assert data, "the connection ended"
+                self._in.write(data)
+            else:
+                self._control.sendall(self._out.read())
+                return value
+
+
+@pytest.mark.parametrize("mechanism", ["TLS", "SSL", "TLS-C"])
+@pytest.mark.parametrize("number", range(len(CONSENTS)))
+def test_tls_begins_after_any_consent(tls_front: Front, number: int, mechanism: str) -> None:
+    with tls_front.client(f"tls{number}") as client:
+        client.ask(f"AUTH {mechanism}", int(CONSENTS[number][:3]))
+        secured = Handshake(client)
+        client.write(secured.hello)
+        secured.finish()
+        assert secured.ask(b"USER joe") == b"200 heard USER joe"
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("number", range(len(CONSENTS)))
+def test_a_hello_before_the_answer(tls_front: Front, number: int, together: bool) -> None:
+    with tls_front.client(f"tls{number}") as client:
+        secured = Handshake(client)
+        parts = (
+            [b"AUTH TLS\r\n" + secured.hello] if together else [b"AUTH TLS\r\n", secured.hello[:9], secured.hello[9:]]
+        )
+        for part in parts:
+            client.write(part)
+        client.expect(int(CONSENTS[number][:3]))
+        secured.finish()
+        assert secured.ask(b"USER joe") == b"200 heard USER joe"
+
+
+@pytest.mark.parametrize("first", [b"", b"AUTH TLS\r\n"])
+def test_a_hello_without_consent_is_never_read_as_commands(tls_front: Front, first: bytes) -> None:
+    with tls_front.client("no") as client:
+        client.write(first + Handshake(client).hello)
+        if first:
+            client.expect(500)
+        client.expect(421)
+        client.expect_end()
+
+
+@pytest.mark.parametrize("number", range(len(CONSENTS)))
+def test_clear_text_after_consent(tls_front: Front, number: int) -> None:
+    """After 234 the bytes are the peers'; after any other consent a client may go on in clear text: here the server,
+    who awaits a hello, takes it for a broken one."""
+    with tls_front.client(f"tls{number}") as client:
+        client.ask("AUTH TLS", int(CONSENTS[number][:3]))
+        client.write(b"USER joe\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert b"heard" not in client.control.recv(1000)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("mechanism", ["TLS", "SSL", "TLS-C"])
+def test_the_mechanisms_of_real_servers(page: Page, name: str, mechanism: str) -> None:
+    """What a server answers directly it answers through us, and where it agrees TLS begins."""
+    source, server = page.source_of(name), page.farm[name]
+    codes = []
+    for address, here in (((server.host, server.port), ""), ((page.farm.balancer, CONTROL_PORT), source)):
+        with RawClient(address, here) as client:
+            codes.append(client.ask(f"AUTH {mechanism}").code)
+            if codes[-1] == 234:
+                secured = Handshake(client)
+                client.write(secured.hello)
+                secured.finish()
+                assert secured.ask(b"NOOP\r\n")[:1] in (b"2", b"5")
+            else:
+                client.log_in(server.user)
+    assert codes[0] == codes[1]

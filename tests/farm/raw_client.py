@@ -106,6 +106,12 @@ class RawClient:
         rest = bytes(self._received) + self._recv()
         assert not rest, f"expected the end, got {rest!r}"
 
+    def rest(self) -> bytes:
+        """What came behind the last line that was read, and is no line."""
+        rest = bytes(self._received)
+        self._received.clear()
+        return rest
+
     def abort(self) -> None:
         """ABOR as RFC 959 section 4.1.3 wants it: Telnet IP, then DM as urgent data, then the command."""
         self.control.send(IAC + IP + IAC, socket.MSG_OOB)

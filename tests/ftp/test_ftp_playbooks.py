@@ -5,7 +5,7 @@ import pytest
 from ftp_world import described, event_from, play
 from pasvport.ftp.actions import RecordTransfer, SendToClient, SendToServer
 from pasvport.ftp.dialogue import Dialogue
-from pasvport.ftp.events import ClientSent, Timer
+from pasvport.ftp.events import ClientSent, ServerSent, Timer
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
 from pasvport.model import AuthTls
@@ -946,6 +946,149 @@ def test_clear_text_behind_234_is_not_let_into_tls() -> None:
 
 def test_a_refused_auth_changes_nothing() -> None:
     play(CONNECTED + "> ClientSent AUTH TLS\n< SendToServer AUTH TLS\n> ServerSent 500 no\n< SendToClient 500 no")
+
+
+HELLO = bytes.fromhex("16030100c8010000c40303") + b"\r\nUSER eve\r\nDELE x\r\n" + bytes(300)
+OLD_HELLO = bytes.fromhex("802e0100020015000000100100800200800300800400800500800600400700c0") + b"\n\n" + bytes(20)
+
+
+def heard(dialogue: Dialogue, *pieces: bytes) -> list[str]:
+    """What comes of bytes of the client, cut so; actions about nothing but TLS by their names."""
+    return [
+        "SendToServer hello"
+        if isinstance(action, SendToServer) and action.data[0] in (0x16, 0x80)
+        else described(action)
+        for piece in pieces
+        for action in dialogue.receive(ClientSent(piece))
+    ]
+
+
+def begun(dialogue: Dialogue, hello: bytes) -> None:
+    """The client begins TLS, in any pieces, and gets it."""
+    got = [action for at in range(len(hello)) for action in dialogue.receive(ClientSent(hello[at : at + 1]))]
+    sent, blind = got
+    assert isinstance(sent, SendToServer)
+    assert hello.startswith(sent.data)
+    assert described(blind) == "GoBlind"
+    assert dialogue.phase is Phase.BLIND
+
+
+@pytest.mark.parametrize("hello", [HELLO, OLD_HELLO])
+@pytest.mark.parametrize("answer", ["200 TLS", "235 go on", "334 go on", "202 fine", "250-TLS / 250 go on"])
+@pytest.mark.parametrize("mechanism", ["TLS", "SSL", "TLS-C", "TLS-P", "tls"])
+def test_tls_begins_after_any_consent(mechanism: str, answer: str, hello: bytes) -> None:
+    dialogue = play(
+        CONNECTED
+        + f"""
+        > ClientSent AUTH {mechanism}
+        < SendToServer AUTH {mechanism}
+        > ServerSent {answer}
+        < SendToClient {answer}
+    """
+    )
+    assert dialogue.phase is Phase.OPEN
+    begun(dialogue, hello)
+
+
+def test_a_client_that_goes_on_in_clear_text_after_consent() -> None:
+    dialogue = play(
+        CONNECTED
+        + """
+        > ClientSent AUTH TLS
+        < SendToServer AUTH TLS
+        > ServerSent 334 go on
+        < SendToClient 334 go on
+        > ClientSent USER joe
+        < SendToServer USER joe
+        > ServerSent 331 password
+        < SendToClient 331 password
+    """
+    )
+    assert heard(dialogue, HELLO)[-1] == "CloseSession CR TLS without AUTH"
+
+
+@pytest.mark.parametrize("hello", [HELLO, OLD_HELLO])
+@pytest.mark.parametrize("answer", ["234 go", "200 go", "334 go"])
+def test_a_hello_before_its_time_waits_for_the_answer(answer: str, hello: bytes) -> None:
+    dialogue = play(CONNECTED)
+    assert heard(dialogue, b"AUTH TLS\r\n" + hello) == ["SendToServer AUTH TLS"]
+    assert not dialogue.reads_client
+    got = dialogue.receive(event_from(f"ServerSent {answer}"))
+    assert got[1] == SendToServer(hello)
+    assert [described(got[0]), described(got[2])] == [f"SendToClient {answer}", "GoBlind"]
+
+
+def test_a_hello_behind_auth_before_the_banner() -> None:
+    dialogue = play(
+        "> ClientConnected 192.0.2.7 203.0.113.1\n< ChooseServer\n> ServerAssigned s1 10.0.0.1\n> ServerConnected"
+    )
+    assert heard(dialogue, b"AUTH TLS\r\n", HELLO[:1], HELLO[1:]) == []
+    assert [described(each) for each in dialogue.receive(event_from("ServerSent 220 hi"))] == [
+        "SendToClient 220 hi",
+        "SendToServer AUTH TLS",
+    ]
+    assert [described(each) for each in dialogue.receive(event_from("ServerSent 234 go"))][-1] == "GoBlind"
+
+
+@pytest.mark.parametrize("pieces", [(HELLO,), (HELLO[:1], HELLO[1:]), (OLD_HELLO[:2], OLD_HELLO[2:])])
+@pytest.mark.parametrize(
+    ("before", "state"),
+    [
+        ("", "CR"),
+        ("> ClientSent AUTH TLS\n< SendToServer AUTH TLS\n> ServerSent 500 no\n< SendToClient 500 no\n", "CR"),
+        (LOGGED_IN.removeprefix(CONNECTED), "CD"),
+    ],
+)
+def test_a_hello_that_nobody_agreed_to_is_never_read_as_commands(
+    before: str, state: str, pieces: tuple[bytes, ...]
+) -> None:
+    dialogue = play(CONNECTED + before)
+    assert heard(dialogue, *pieces) == [
+        "SendToClient 421 Protocol error, closing the control connection.",
+        "SendToServer QUIT",
+        f"CloseSession {state} TLS without AUTH",
+    ]
+
+
+def test_a_hello_behind_a_refused_auth_ends_the_session() -> None:
+    dialogue = play(CONNECTED)
+    assert heard(dialogue, b"AUTH TLS\r\n" + HELLO) == ["SendToServer AUTH TLS"]
+    assert [described(each) for each in dialogue.receive(event_from("ServerSent 534 no"))] == [
+        "SendToClient 534 no",
+        "SendToClient 421 Protocol error, closing the control connection.",
+        "SendToServer QUIT",
+        "CloseSession CR TLS without AUTH",
+    ]
+
+
+def test_a_hello_where_we_refuse_auth() -> None:
+    dialogue = play(CONNECTED, Settings(auth=AuthTls.REFUSE))
+    assert heard(dialogue, b"AUTH TLS\r\n" + HELLO) == [
+        "SendToClient 534 TLS is not available here.",
+        "SendToClient 421 Protocol error, closing the control connection.",
+        "SendToServer QUIT",
+        "CloseSession CR TLS without AUTH",
+    ]
+
+
+def test_a_hello_before_a_server_is_chosen() -> None:
+    dialogue = play(
+        "> ClientConnected 192.0.2.7 203.0.113.1\n< SendToClient 220 FTP service ready.", Settings(deferred=True)
+    )
+    assert heard(dialogue, HELLO)[-1] == "CloseSession CR TLS without AUTH"
+
+
+@pytest.mark.parametrize("junk", [b"\x16\r\n", b"\x16x\n", b"\x80\x01\x02\r\n", b"\x8fab\n"])
+def test_junk_is_no_hello(junk: bytes) -> None:
+    assert heard(play(CONNECTED), junk) == ["SendToClient 500 Not a command."]
+
+
+def test_clear_text_behind_a_consent_is_not_let_into_tls() -> None:
+    dialogue = play(
+        CONNECTED + "> ClientSent AUTH TLS\n< SendToServer AUTH TLS\n> ServerSent 200 go\n< SendToClient 200 go"
+    )
+    dialogue.receive(ServerSent(b"220 x"))
+    assert heard(dialogue, HELLO)[-1].startswith("ChooseServer")
 
 
 # --- ends ---------------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ class Dialogue(Requests):
         """Whether more of the client's bytes are wanted; False while it has sent too much ahead."""
         if self._phase in _READS_NOTHING:
             return False
-        return len(self._held) < self._settings.max_held
+        return len(self._held) < self._settings.max_held and not self._client.begins_tls
 
     @property
     def timers(self) -> frozenset[Timer]:

@@ -106,6 +106,7 @@ class Ground:
         "_server_gone",
         "_server_host",
         "_settings",
+        "_tls_offered",
         "_unanswered_ports",
         "_uncertain",
         "_verdict",
@@ -116,7 +117,7 @@ class Ground:
         self._phase = Phase.NEW
         self._actions: list[Action] = []
         self._record = FtpSessionRecord()
-        self._client = LineSplitter(settings.max_line)
+        self._client = LineSplitter(settings.max_line, finds_tls=True)
         self._server = LineSplitter(settings.max_line)
         self._reader = ReplyReader(settings.max_reply)
         # A deque's first block is 600 bytes, which an idle session would keep; these hold a few things at most.
@@ -141,6 +142,8 @@ class Ground:
         self._data_type = "A"
         self._no_data = ""
         self._last = NO_COMMAND
+        self._tls_offered = False
+        """The server has agreed to AUTH by another code than 234, and the client has said nothing since."""
 
     # --- speaking -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from pasvport.digits import is_number
 from pasvport.errors import ProtocolError, Side
-from pasvport.ftp.actions import GoBlind, LearnFeatures, SendToClient
+from pasvport.ftp.actions import GoBlind, LearnFeatures, SendToClient, SendToServer
 from pasvport.ftp.features import features_of, rendered_features
 from pasvport.ftp.grammar import Reply
 from pasvport.ftp.ground import Expected, Purpose
@@ -139,21 +139,30 @@ class Replies(Login):
         self._do(SendToClient(rendered_features(self._settings, found)))
 
     def _authenticate_reply(self, expected: Expected, reply: Reply) -> None:
+        """234 is RFC 4217's answer; after another 2xx, or 334, clients begin TLS too, or go on in clear text."""
         if reply.code != 234:
             self._relay_reply(expected, reply)
+            self._tls_offered = 200 <= reply.code < 300 or reply.code == 334
             return
         # What stands in clear behind AUTH or 234 was put there by somebody else (RFC 4217 section 10, RFC 3207).
-        if self._held or not self._client.is_empty:
+        if self._held or not (self._client.is_empty or self._client.looks_like_tls):
             raise ProtocolError("clear text after AUTH", Side.CLIENT)
         if not self._server.is_empty:
             raise ProtocolError("clear text after 234", Side.SERVER)
         self._relay_reply(expected, reply)
+        self._become_blind()
+
+    def _become_blind(self) -> None:
+        """From here on TLS is spoken; a hello that came before its time is passed on."""
         self._drop_path()
         self._phase = Phase.BLIND
         self._record.blind = True
         # Whoever logged in before must do so again (RFC 4217 section 4), and what is said then cannot be read.
         self._give_up_attempt()
         self._record.user, self._record.logged_in = b"", False
+        hello = self._client.take_all()
+        if hello:
+            self._do(SendToServer(hello))
         self._do(GoBlind())
 
     def _quit_reply(self, expected: Expected, reply: Reply) -> None:

@@ -48,6 +48,8 @@ class Requests(Replies):
                 break
             self._obey(command)
             self._pull()
+        if self._client.begins_tls and self._phase not in _DEAF:
+            self._tls_begun()
         if self._client_done or self._server_gone or self._draining is not None:
             self._rest()
 
@@ -62,6 +64,20 @@ class Requests(Replies):
                 return
             self._record.commands += 1
             held.append(parse_command(line))
+
+    def _tls_begun(self) -> None:
+        """The client's hello is there: it waits for the answer to AUTH, and ends a session that agreed to no TLS.
+
+        A hello that comes with AUTH in one segment is no injection: whoever put it there cannot go on with it.
+        """
+        asked = any(each.verb == "AUTH" for each in self._held)
+        if asked or any(each.purpose is Purpose.AUTHENTICATE for each in self._expected):
+            return
+        if not self._tls_offered or self._expected or self._held:
+            raise ProtocolError("TLS without AUTH", Side.CLIENT)
+        if not self._server.is_empty:
+            raise ProtocolError("clear text after the answer to AUTH", Side.SERVER)
+        self._become_blind()
 
     @property
     def _is_owed(self) -> bool:
@@ -97,6 +113,7 @@ class Requests(Replies):
     def _obey(self, command: Command) -> None:
         verb = command.verb
         self._last = command
+        self._tls_offered = False
         if not verb:
             self._refuse(500, f"{command.fault[0].upper()}{command.fault[1:]}.")
         elif verb in self._settings.denied:

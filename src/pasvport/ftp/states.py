@@ -70,7 +70,7 @@ def _row(source: Phase, event: type[Event], targets: frozenset[Phase], doc: str)
 def _before_login(phase: Phase, doc: str) -> tuple[Transition, ...]:
     """What the phases on the way to an open dialogue have in common."""
     return (
-        _row(phase, events.ClientSent, _STAYS, f"commands wait {doc}"),
+        _row(phase, events.ClientSent, _OVER, f"commands wait {doc}; TLS that nobody agreed to ends the session"),
         _row(phase, events.ClientLeft, _OVER, "the client gave up"),
         _row(phase, events.DrainRequested, _OVER, "421"),
         _row(phase, events.LoginLimitExceeded, frozenset({_P.PENALTY}), "the source must wait"),
@@ -129,7 +129,12 @@ _DATA = (
 )
 
 _DIALOGUE = (
-    _row(_P.OPEN, events.ClientSent, _COMMANDS | {_P.LEAVING}, "commands are answered, forwarded or held"),
+    _row(
+        _P.OPEN,
+        events.ClientSent,
+        _COMMANDS | {_P.BLIND, _P.LEAVING},
+        "commands are answered, forwarded or held; a TLS hello that the server has agreed to makes the session blind",
+    ),
     _row(
         _P.OPEN,
         events.ServerSent,

@@ -52,7 +52,10 @@ class Treatment(StrEnum):
     QUIT = "forwarded once no transfer is under way"
     REINITIALIZE = "forwarded; the session starts anew"
     FEATURES = "forwarded; only what balancer and server both do is listed"
-    AUTHENTICATE = "`option ftp-auth-tls pass` forwards it, and 234 makes the session blind; else 534"
+    AUTHENTICATE = (
+        "`option ftp-auth-tls pass` forwards it; 234, or a client that begins TLS after another 2xx or 334, makes the "
+        "session blind; else 534"
+    )
     ONLY_DEFAULT = "forwarded when it asks for the default; else 504"
     CLEAR = "refused with 533: no way back to clear text"
     REFUSE = "refused with 502"
