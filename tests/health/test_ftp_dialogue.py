@@ -27,13 +27,15 @@ from pasvport.health.event import (
     Patience,
     PeerClosed,
     Send,
+    StepTimedOut,
     TimedOut,
+    WaitBriefly,
     WaitUntil,
 )
 from pasvport.health.ftp_dialogue import FtpDialogue
 from pasvport.health.ftp_steps import LAST_WORD, MOST_CONTROL, MOST_DATA, rendered_page
 from pasvport.health.result import CheckResult, Outcome, Status
-from pasvport.model import FtpCheck, FtpCheckAction, FtpCheckMode
+from pasvport.model import FtpCheck, FtpCheckAction, FtpCheckMode, FtpPassive
 
 PAGE = Path(__file__).parents[2] / "docs" / "ftp-check.md"
 BANNER_ONLY = FtpCheck()
@@ -72,12 +74,14 @@ def play(talk: FtpDialogue, *events: Event | bytes) -> list[Action]:
     return done
 
 
-def talk(wanted: FtpCheck = LIST, *, ipv6: bool = False) -> FtpDialogue:
-    return FtpDialogue(wanted, Patience(2000), ipv6=ipv6)
+def talk(wanted: FtpCheck = LIST, *, ipv6: bool = False, passive: FtpPassive = FtpPassive.AUTO) -> FtpDialogue:
+    return FtpDialogue(wanted, Patience(2000), passive, ipv6=ipv6)
 
 
-def verdict(wanted: FtpCheck, *events: Event | bytes, ipv6: bool = False) -> CheckResult | None:
-    last = play(talk(wanted, ipv6=ipv6), *events)[-1]
+def verdict(
+    wanted: FtpCheck, *events: Event | bytes, ipv6: bool = False, passive: FtpPassive = FtpPassive.AUTO
+) -> CheckResult | None:
+    last = play(talk(wanted, ipv6=ipv6, passive=passive), *events)[-1]
     return last.result if isinstance(last, Finish) else None
 
 
@@ -127,10 +131,10 @@ def test_a_file_is_retrieved_over_epsv() -> None:
     [
         (EITHER, False, [b"PASV", b"EPSV"]),
         (EITHER, True, [b"EPSV"]),
-        (LIST, False, [b"PASV"]),
+        (LIST, False, [b"PASV", b"EPSV"]),
         (LIST, True, [b"EPSV"]),
         (RETR, False, [b"EPSV"]),
-        (FtpCheck("probe", "plough", FtpCheckMode.PASSIVE), False, [b"PASV"]),
+        (FtpCheck("probe", "plough", FtpCheckMode.PASSIVE), False, [b"PASV", b"EPSV"]),
     ],
 )
 def test_how_the_data_port_is_asked_for(wanted: FtpCheck, ipv6: bool, asked: list[bytes]) -> None:
@@ -204,6 +208,112 @@ def test_telnet_commands_before_a_banner_are_overlooked() -> None:
     assert Send(b"QUIT\r\n") in play(talk(BANNER_ONLY), Connected(), b"\xff\xfb\x01220 hi\r\n")
 
 
+# --- the other way ------------------------------------------------------------------------------------------------
+
+ASKED_PORT = WHOLE[:6]
+THROUGH_EPSV: list[Event | bytes] = [b"229 (|||7000|)\r\n", *WHOLE[7:]]
+PASSIVE_ONLY = FtpCheck("probe", "plough", FtpCheckMode.PASSIVE)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        [b"502 no\r\n"],
+        [b"550-no\r\n550 no\r\n"],
+        [b"425 no\r\n"],
+        [b"202 OK\r\n"],
+        [b"331 what\r\n"],
+        [b"227 no numbers\r\n"],
+        [b"227 (1,2,3,4,0,0)\r\n"],
+        [b"150 wait\r\n", b"500 no\r\n"],
+        [StepTimedOut()],
+        [StepTimedOut(), b"502 late\r\n"],
+        [StepTimedOut(), b"227 late (1,2,3,4,5,6)\r\n"],
+        [b"227 (1,2,3,4,5,6)\r\n", DataBroken("Connection refused")],
+        [b"227 (1,2,3,4,5,6)\r\n", StepTimedOut()],
+    ],
+)
+def test_what_is_wrong_with_pasv_leads_to_epsv(first: list[Event | bytes]) -> None:
+    for wanted in (LIST, PASSIVE_ONLY, EITHER):
+        actions = play(talk(wanted), *ASKED_PORT, *first, *THROUGH_EPSV)
+        assert [line for line in sent(actions) if line in (b"PASV", b"EPSV")] == [b"PASV", b"EPSV"]
+        assert [action.port for action in actions if isinstance(action, ConnectData)][-1] == 7000
+        assert actions[-1] == Finish(CheckResult(Status.L7OK, "(ftp-check)", 226))
+
+
+@pytest.mark.parametrize("end", [PeerClosed(), Broken("Connection reset by peer"), b"421 bye\r\n"])
+def test_a_server_that_hangs_up_at_pasv_is_logged_in_to_again(end: Event | bytes) -> None:
+    actions = play(talk(), *ASKED_PORT, end, *WHOLE[:6], *THROUGH_EPSV)
+    assert sent(actions) == [*SENT[:5], *SENT[:4], b"EPSV", *SENT[5:]]
+    assert [action for action in actions if isinstance(action, Connect)] == [Connect(linger=True)] * 2
+    assert actions[-1] == Finish(CheckResult(Status.L7OK, "(ftp-check)", 226))
+    last = play(talk(), *ASKED_PORT, end, *WHOLE[:6], PeerClosed())[-1]
+    assert last == Finish(CheckResult(Status.L7RSP, "ftp-check: connection closed at step 6 (EPSV)"))
+
+
+def test_each_step_of_the_first_way_has_a_part_of_the_time() -> None:
+    waits = [action for action in play(talk(), *WHOLE) if isinstance(action, WaitBriefly)]
+    assert waits == [WaitBriefly(500), WaitBriefly(500), WaitBriefly(0)]
+    long = FtpDialogue(LIST, Patience(100, 60_000))
+    waits = [action for action in play(long, *WHOLE) if isinstance(action, WaitBriefly)]
+    assert waits[0] == WaitBriefly(3000)
+
+
+def test_a_late_answer_that_nothing_follows_is_used() -> None:
+    late = b"227 late (1,2,3,4,27,88)\r\n"
+    actions = play(talk(), *ASKED_PORT, StepTimedOut(), late, StepTimedOut(), *WHOLE[7:])
+    assert ConnectData(7000) in actions
+    assert actions[-1] == Finish(CheckResult(Status.L7OK, "(ftp-check)", 226))
+
+
+@pytest.mark.parametrize("late", [b"227 (1,2,3,4,5,6)\r\n", b"229 (|||5|)\r\n"])
+def test_answers_that_come_even_later_are_overlooked(late: bytes) -> None:
+    first = (StepTimedOut(), THROUGH_EPSV[0])
+    for events in ((late, DataConnected(), *WHOLE[8:]), (DataConnected(), late, *WHOLE[8:])):
+        assert verdict(LIST, *ASKED_PORT, *first, *events) == CheckResult(Status.L7OK, "(ftp-check)", 226)
+
+
+@pytest.mark.parametrize(
+    ("second", "text"),
+    [
+        (b"550 no\r\n", "refused at step 6 (EPSV): 550 no"),
+        (b"202 OK\r\n", "unexpected reply at step 6 (EPSV): 202 OK"),
+        (TimedOut(), "no answer at step 6 (EPSV)"),
+    ],
+)
+def test_where_both_ways_fail_the_last_one_is_told(second: Event | bytes, text: str) -> None:
+    result = verdict(LIST, *ASKED_PORT, b"502 no\r\n", second, b"221 bye\r\n")
+    assert result is not None
+    assert result.text == f"ftp-check: {text}"
+
+
+def test_a_way_that_is_fixed_is_asked_alone() -> None:
+    for way in (FtpPassive.PASV, FtpPassive.EPSV):
+        actions = play(talk(LIST, passive=way), *ASKED_PORT, b"550 no\r\n", b"221 bye\r\n")
+        assert [line for line in sent(actions) if line in (b"PASV", b"EPSV")] == [way.encode().upper()]
+    # The check's own word is about EPSV, whatever clients are served with.
+    actions = play(talk(RETR, passive=FtpPassive.PASV), *ASKED_PORT, b"550 no\r\n", b"221 bye\r\n")
+    assert b"EPSV" in sent(actions)
+
+
+@pytest.mark.parametrize("reply", [b"550 No files found\r\n", b"450 empty\r\n", b"502 no LIST\r\n"])
+def test_a_server_that_has_nothing_to_list_has_a_data_connection(reply: bytes) -> None:
+    passed = CheckResult(Status.L7OK, "(ftp-check)", int(reply[:3]))
+    assert verdict(PASSIVE_ONLY, *WHOLE[:8], reply, b"221 bye\r\n") == passed
+    assert verdict(PASSIVE_ONLY, *WHOLE[:9], reply, b"221 bye\r\n") == passed
+    asked = verdict(LIST, *WHOLE[:8], reply, b"221 bye\r\n")
+    assert asked is not None
+    assert asked.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("reply", [b"425 no data connection\r\n", b"426 lost\r\n", b"530 no\r\n"])
+def test_a_server_without_its_data_connection_is_down(reply: bytes) -> None:
+    for place in (8, 9):
+        result = verdict(PASSIVE_ONLY, *WHOLE[:place], reply, b"221 bye\r\n")
+        assert result is not None
+        assert result.outcome is Outcome.FAILED
+
+
 # --- what goes wrong ----------------------------------------------------------------------------------------------
 
 STEPS = [(1, "banner"), (2, "USER"), (3, "PASS"), (4, "FEAT"), (5, "TYPE"), (6, "PASV"), (8, "LIST"), (9, "transfer")]
@@ -213,7 +323,8 @@ ASKED = list(zip(STEPS, PLACES, strict=True))
 
 
 def failed(events: list[Event | bytes], *more: Event | bytes) -> CheckResult:
-    result = verdict(LIST, *events, *more, b"221 bye\r\n")
+    """Of a server that is asked with PASV alone."""
+    result = verdict(LIST, *events, *more, b"221 bye\r\n", passive=FtpPassive.PASV)
     assert result is not None
     assert result.outcome is Outcome.FAILED
     return result
@@ -305,7 +416,7 @@ def test_a_reset_in_mid_transfer_waits_for_the_servers_own_word() -> None:
     ],
 )
 def test_a_passive_reply_without_a_port(reply: bytes, wanted: FtpCheck, text: str) -> None:
-    result = verdict(wanted, *WHOLE[:6], reply + b"\r\n")
+    result = verdict(wanted, *WHOLE[:6], reply + b"\r\n", passive=FtpPassive.PASV)
     assert result == CheckResult(Status.L7RSP, f"ftp-check: {text}")
 
 
@@ -363,7 +474,7 @@ HAPPENS: st.SearchStrategy[Event | bytes] = st.one_of(
     st.sampled_from(
         [Connected(), DataSent(), DataConnected(), DataClosed(), DataReceived(1 << 20), DataBroken("y"), PeerClosed()]
     ),
-    st.sampled_from([Broken("x"), TimedOut()]),
+    st.sampled_from([Broken("x"), TimedOut(), StepTimedOut()]),
 )
 
 

@@ -96,7 +96,7 @@ STALLS = [
     ("PASS", "no answer at step 3 (PASS)"),
     ("FEAT", "no answer at step 4 (FEAT)"),
     ("TYPE", "no answer at step 5 (TYPE)"),
-    ("PASV", "no answer at step 6 (PASV)"),
+    ("PASV", "no answer at step 6 (EPSV)"),
     ("LIST", "no answer at step 8 (LIST)"),
     ("DATA", "no end of data at step 9 (transfer)"),
     ("END", "no answer at step 9 (transfer)"),
@@ -108,7 +108,8 @@ def test_every_silence_is_named() -> None:
     with contextlib.ExitStack() as stack:
         wall = stack.enter_context(walled_port())
         ftps = [MiniFtp(**{verb: STALL}) for verb, _ in STALLS]
-        ftps += [MiniFtp(PASV=b"227 (1,2,3,4,%d,%d)\r\n" % (wall >> 8, wall & 255)), MiniFtp(QUIT=STALL)]
+        walled = {"PASV": b"227 (1,2,3,4,%d,%d)\r\n" % (wall >> 8, wall & 255), "EPSV": b"229 (|||%d|)\r\n" % wall}
+        ftps += [MiniFtp(**walled), MiniFtp(QUIT=STALL)]
         ports = [stack.enter_context(peer(ftp)).port for ftp in ftps]
         servers = tuple(server(f"s{number}", port, check=HASTY) for number, port in enumerate(ports))
         proxy = backend("b", *servers, check_kind=model.CheckKind.FTP, ftp_check=ftp_check("list", "passive"))
@@ -123,6 +124,27 @@ def test_every_silence_is_named() -> None:
     expected = [(Status.L7TOUT, f"ftp-check: {text}") for _, text in STALLS]
     expected += [(Status.L4TOUT, "ftp-check: no connection at step 7 (data connection)"), (Status.L7OK, "(ftp-check)")]
     assert [(result.status, result.text) for result in results] == expected
+
+
+def test_a_server_is_up_when_either_way_leads_to_a_data_connection() -> None:
+    with contextlib.ExitStack() as stack:
+        wall = stack.enter_context(walled_port())
+        for answers in (
+            {"PASV": b"550 Permission denied.\r\n"},
+            {"PASV": b"202 OK\r\n"},
+            {"PASV": b"227 (1,2,3,4,%d,%d)\r\n" % (wall >> 8, wall & 255)},
+            {"PASV": HANG_UP},
+            {"EPSV": b"550 Permission denied.\r\n"},
+            {"EPSV": HANG_UP},
+            {"PASV": b"227-Here\r\n229 ok\r\n227 there\r\n"},
+        ):
+            ftp = MiniFtp(**answers)
+            served = stack.enter_context(peer(ftp))
+            assert result_of(checked(served.port, ftp_check("", "passive"), HASTY)).status is Status.L7OK, answers
+        ftp = MiniFtp(PASV=b"550 no\r\n")
+        served = stack.enter_context(peer(ftp))
+        fixed = checked(served.port, ftp_check("", "passive"), HASTY, ftp_passive=model.FtpPassive.PASV)
+        assert result_of(fixed).status is Status.L7STS
 
 
 def test_timeout_check_covers_login_data_and_transfer_together() -> None:

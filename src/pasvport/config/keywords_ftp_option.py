@@ -154,8 +154,9 @@ FTP_OPTION_ROWS: tuple[Keyword[ProxyDraft], ...] = (
     Keyword(
         "ftp-check",
         "[user <user> password <password>] [passive|epsv] [list [<path>]|retr <path>]",
-        "Check servers by their FTP banner; with a user also log in; with `passive` (PASV) or `epsv` also list a "
-        "directory over a data connection; with `retr` fetch a file. `list` or `retr` alone try PASV, then EPSV.",
+        "Check servers by their FTP banner; with a user also log in; with `passive` (PASV, else EPSV, as clients in "
+        "`mode ftp` are served) or `epsv` (EPSV alone) also list a directory over a data connection; with `list` or "
+        "`retr` that must succeed. `option ftp-passive` fixes the way.",
         _check,
         Place.ON_BACKEND,
         "P0",

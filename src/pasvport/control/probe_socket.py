@@ -31,7 +31,9 @@ from pasvport.health.event import (
     Finish,
     PeerClosed,
     Send,
+    StepTimedOut,
     TimedOut,
+    WaitBriefly,
     WaitUntil,
 )
 from pasvport.health.result import CheckResult, Status
@@ -130,6 +132,7 @@ class SocketProbe:
         self._sock: _socket.socket | None = None
         self._linger = False
         self._timer: asyncio.TimerHandle | None = None
+        self._step_timer: asyncio.TimerHandle | None = None
         self._events: deque[Event] = deque()
         self._busy = False
         self._unsent = memoryview(b"")
@@ -182,6 +185,7 @@ class SocketProbe:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._wait_briefly(WaitBriefly(0))
         self._close()
         self._data.close()
         done, self._done = self._done, _nobody
@@ -192,6 +196,13 @@ class SocketProbe:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(action.milliseconds / 1000, self._deliver, TimedOut())
+
+    def _wait_briefly(self, action: WaitBriefly) -> None:
+        if self._step_timer is not None:
+            self._step_timer.cancel()
+            self._step_timer = None
+        if action.milliseconds:
+            self._step_timer = self._loop.call_later(action.milliseconds / 1000, self._deliver, StepTimedOut())
 
     def _connect_data(self, action: ConnectData) -> None:
         self._data.open(action.port)
@@ -286,6 +297,7 @@ _ORDERS: dict[type, Callable[[SocketProbe, Any], None]] = {
     Connect: SocketProbe._connect,
     Send: SocketProbe._send,
     WaitUntil: SocketProbe._wait,
+    WaitBriefly: SocketProbe._wait_briefly,
     ConnectData: SocketProbe._connect_data,
     CloseData: SocketProbe._close_data,
     Finish: SocketProbe._finish,

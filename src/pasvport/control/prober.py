@@ -214,8 +214,10 @@ class Prober:
     def _ftp_probe(self, index: int, job: _Job) -> Probe:
         target = self._target(job)
         wanted = job.proxy.ftp_check or FtpCheck()
-        ipv6 = target.endpoint(Connect()).family is Family.IPV6
-        dialogue = FtpDialogue(wanted, _patience(job, job.server.check.interval), ipv6=ipv6)
+        # A server on a UNIX socket has no data ports: one question shows it.
+        ipv6 = target.endpoint(Connect()).family is not Family.IPV4
+        passive = job.proxy.passive_of(job.server)
+        dialogue = FtpDialogue(wanted, _patience(job, job.server.check.interval), passive, ipv6=ipv6)
 
         def report(result: CheckResult) -> None:
             self._roster.check_finished(*job.position, result)

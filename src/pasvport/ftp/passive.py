@@ -101,8 +101,11 @@ def named_target(reply: Reply, asked: DataMode) -> Target:
     extended = _SAYS.get(reply.code, asked) is DataMode.EPSV
     try:
         return Target("", _extended(text, forms)) if extended else parse_227(text)
-    except ProtocolError:
-        return parse_227(text) if extended else Target("", _extended(text, forms))
+    except ProtocolError as first:
+        try:
+            return parse_227(text) if extended else Target("", _extended(text, forms))
+        except ProtocolError:
+            raise first from None
 
 
 _SAYS = {227: DataMode.PASV, 229: DataMode.EPSV}

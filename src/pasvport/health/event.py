@@ -43,6 +43,11 @@ class TimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class StepTimedOut:
+    """The time that WaitBriefly gave has passed; the deadline has not."""
+
+
+@dataclass(frozen=True, slots=True)
 class DataConnected:
     """`option ftp-check`: the data connection asked for is established."""
 
@@ -73,6 +78,7 @@ Event = (
     | Broken
     | DataSent
     | TimedOut
+    | StepTimedOut
     | DataConnected
     | DataReceived
     | DataClosed
@@ -109,6 +115,13 @@ class WaitUntil:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitBriefly:
+    """Beside the deadline, which goes on: StepTimedOut is due this many milliseconds from now. 0: no more."""
+
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectData:
     """Open a data connection to that port of the address that is checked, whatever address the server named."""
 
@@ -127,7 +140,7 @@ class Finish:
     result: CheckResult
 
 
-Action = Connect | Send | WaitUntil | ConnectData | CloseData | Finish
+Action = Connect | Send | WaitUntil | WaitBriefly | ConnectData | CloseData | Finish
 
 
 @dataclass(frozen=True, slots=True)

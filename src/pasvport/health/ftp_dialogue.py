@@ -13,7 +13,7 @@ from pasvport.errors import ProtocolError
 from pasvport.ftp.features import features_of
 from pasvport.ftp.grammar import Reply, ReplyReader
 from pasvport.ftp.lines import Line, LineSplitter
-from pasvport.ftp.passive import parse_227, parse_229
+from pasvport.ftp.passive import named_target
 from pasvport.health.event import (
     Action,
     Broken,
@@ -32,27 +32,39 @@ from pasvport.health.event import (
     Patience,
     PeerClosed,
     Send,
+    StepTimedOut,
     TimedOut,
+    WaitBriefly,
     WaitUntil,
 )
-from pasvport.health.ftp_steps import LAST_WORD, MOST_CONTROL, MOST_DATA, MOST_LINE, MOST_REPLY, STEPS, FtpStep
+from pasvport.health.ftp_steps import (
+    LAST_WORD,
+    MOST_CONTROL,
+    MOST_DATA,
+    MOST_LINE,
+    MOST_REPLY,
+    STEP_WAIT,
+    STEPS,
+    FtpStep,
+)
 from pasvport.health.result import CheckResult, Status
-from pasvport.model import FtpCheck, FtpCheckAction, FtpCheckMode
+from pasvport.model import FtpCheck, FtpCheckAction, FtpCheckMode, FtpPassive
+from pasvport.record import DataMode
 
 _NOT_READY = 421
 _ROOM = 1 << 20
 _LOGGED_IN = (230, 232)
 _BEGUN = (125, 150)
 _COMPLETE = (226, 250)
-_PASSIVE = {
-    FtpCheckMode.NONE: ("PASV", "EPSV"),
-    FtpCheckMode.PASSIVE: ("PASV",),
-    FtpCheckMode.EPSV: ("EPSV",),
+_WAYS = {
+    FtpPassive.AUTO: ("PASV", "EPSV"),
+    FtpPassive.PASV: ("PASV",),
+    FtpPassive.EPSV: ("EPSV",),
 }
-_READERS: dict[str, tuple[int, Callable[[bytes], int]]] = {
-    "PASV": (227, lambda text: parse_227(text).port),
-    "EPSV": (229, parse_229),
-}
+_MODES = {"PASV": DataMode.PASV, "EPSV": DataMode.EPSV}
+_NAMES_A_PORT = {"PASV": 227, "EPSV": 229}
+_NO_DATA = (421, 425, 426, 530, 532)
+"""Refusals of LIST that mean that no client gets data; others are about the directory or the user's rights."""
 _TYPES = {FtpCheckAction.RETR: "I"}
 _VERBS = {FtpCheckAction.RETR: "RETR"}
 
@@ -65,10 +77,16 @@ class FtpDialogue:
     None as long as the server was not asked.
     """
 
-    def __init__(self, wanted: FtpCheck, patience: Patience, *, ipv6: bool = False) -> None:
+    def __init__(
+        self, wanted: FtpCheck, patience: Patience, passive: FtpPassive = FtpPassive.AUTO, *, ipv6: bool = False
+    ) -> None:
         self._wanted = wanted
         self._patience = patience
-        self._passive = list(("EPSV",) if ipv6 else _PASSIVE[wanted.mode])
+        # As clients are served: the other way where the first fails, unless one is fixed.
+        self._ways = list(("EPSV",) if ipv6 or wanted.mode is FtpCheckMode.EPSV else _WAYS[passive])
+        self._given_up: list[str] = []
+        self._candidate = 0
+        self._again = False
         self._step = FtpStep.CONNECT
         self._lines = LineSplitter(MOST_LINE)
         self._replies = ReplyReader(MOST_REPLY)
@@ -105,6 +123,8 @@ class FtpDialogue:
         if self._step is not FtpStep.CONNECT:
             return []
         self._step = FtpStep.BANNER
+        if self._again:
+            return []
         return [] if self._patience.reply is None else [WaitUntil(self._patience.reply)]
 
     def _bytes_received(self, event: BytesReceived) -> list[Action]:
@@ -135,14 +155,18 @@ class FtpDialogue:
             # After ABOR, two more replies may come before 221.
             return [] if self._aborted and reply.code != 221 else self._finish()
         self._last = reply
-        if reply.code == _NOT_READY:
+        if reply.code == _NOT_READY and not self._may_try_again:
             return self._fail(Status.L7STS, "not ready", reply)
         return _REPLIES[self._step](self, reply)
 
     def _peer_closed(self, _: PeerClosed) -> list[Action]:
+        if self._may_try_again:
+            return self._try_again()
         return self._finish() if self._verdict is not None else self._fail(Status.L7RSP, "connection closed")
 
     def _broken(self, event: Broken) -> list[Action]:
+        if self._may_try_again:
+            return self._try_again()
         if self._verdict is not None:
             return self._finish()
         return self._fail(Status.L4CON if self._step is FtpStep.CONNECT else Status.SOCKERR, event.text)
@@ -181,31 +205,97 @@ class FtpDialogue:
         return self._ask(FtpStep.TYPE, "TYPE", _TYPES.get(self._wanted.action, "A"))
 
     def _type(self, reply: Reply) -> list[Action]:
-        return self._ask(FtpStep.PASSIVE, self._passive[0]) if reply.code == 200 else self._wrong(reply)
+        passes = reply.code == 200 or self._wanted.action is FtpCheckAction.NONE
+        return self._ask_port() if passes else self._wrong(reply)
+
+    # --- a data port ----------------------------------------------------------------------------------------------
+
+    @property
+    def _brief(self) -> int:
+        """Milliseconds for one step on the way to a data connection, so that another way may be tried after it."""
+        whole = self._patience.connect if self._patience.reply is None else self._patience.reply
+        return min(STEP_WAIT, whole // 4)
+
+    def _ask_port(self) -> list[Action]:
+        actions = self._ask(FtpStep.PASSIVE, self._ways[0])
+        return [*actions, WaitBriefly(self._brief)] if len(self._ways) > 1 else actions
+
+    def _other_way(self) -> list[Action]:
+        del self._ways[0]
+        return [CloseData(), WaitBriefly(0), *self._ask_port()]
 
     def _passive_reply(self, reply: Reply) -> list[Action]:
-        code, port_of = _READERS[self._passive[0]]
-        if reply.code >= 400 and len(self._passive) > 1:
-            del self._passive[0]
-            return self._ask(FtpStep.PASSIVE, self._passive[0])
-        if reply.code != code:
-            return self._wrong(reply)
+        if reply.is_preliminary:
+            return []
+        if reply.code == _NOT_READY:
+            return self._try_again()
+        way = self._ways[0]
         try:
-            port = port_of(reply.text)
+            port = named_target(reply, _MODES[way]).port
         except ProtocolError as error:
+            if self._given_up:
+                self._given_up.pop()
+                return []
+            if len(self._ways) > 1:
+                return self._other_way()
+            if reply.code != _NAMES_A_PORT[way]:
+                return self._wrong(reply)
             return self._fail(Status.L7RSP, str(error), reply)
+        if self._given_up and reply.code != _NAMES_A_PORT[way]:
+            # Late, and gone when the question that is out is heard; unless nothing answers that.
+            self._given_up.pop()
+            self._candidate = port
+            return [WaitBriefly(self._brief)]
+        return self._dial(port)
+
+    def _dial(self, port: int) -> list[Action]:
         self._step = FtpStep.DATA
-        return [ConnectData(port)]
+        return [WaitBriefly(self._brief if len(self._ways) > 1 else 0), ConnectData(port)]
+
+    def _step_timed_out(self, _: StepTimedOut) -> list[Action]:
+        if self._step is FtpStep.PASSIVE and self._candidate:
+            return self._dial(self._candidate)
+        if self._step not in (FtpStep.PASSIVE, FtpStep.DATA) or len(self._ways) == 1:
+            return []
+        if self._step is FtpStep.PASSIVE:
+            self._given_up.append(self._ways[0])
+        return self._other_way()
+
+    def _late(self, reply: Reply) -> list[Action]:
+        """While the data port is dialled only a late answer is expected."""
+        return [] if reply.code in _NAMES_A_PORT.values() else self._wrong(reply)
+
+    @property
+    def _may_try_again(self) -> bool:
+        return self._verdict is None and self._step is FtpStep.PASSIVE and len(self._ways) > 1
+
+    def _try_again(self) -> list[Action]:
+        """The server hangs up when it is asked like this: log in again, and ask the other way."""
+        del self._ways[0]
+        self._given_up.clear()
+        self._step, self._again = FtpStep.CONNECT, True
+        self._lines, self._replies, self._parts = LineSplitter(MOST_LINE), ReplyReader(MOST_REPLY), ()
+        return [WaitBriefly(0), CloseData(), Connect(linger=True)]
+
+    # --- the transfer ---------------------------------------------------------------------------------------------
 
     def _begin(self, reply: Reply) -> list[Action]:
+        if reply.code in _NAMES_A_PORT.values():
+            return []
         if reply.code not in (*_BEGUN, *_COMPLETE):
-            return self._wrong(reply)
+            return self._refused(reply)
         self._step = FtpStep.TRANSFER
         return self._progress()
 
     def _transfer(self, reply: Reply) -> list[Action]:
         if reply.code in (*_BEGUN, *_COMPLETE):
             return self._progress()
+        return self._refused(reply)
+
+    def _refused(self, reply: Reply) -> list[Action]:
+        """Where nothing but a data connection was wanted, the server may well have nothing to list."""
+        if self._wanted.action is FtpCheckAction.NONE and reply.code >= 400 and reply.code not in _NO_DATA:
+            return [CloseData(), *self._succeed()]
         return self._wrong(reply)
 
     # --- the data connection --------------------------------------------------------------------------------------
@@ -213,7 +303,7 @@ class FtpDialogue:
     def _data_connected(self, _: DataConnected) -> list[Action]:
         if self._step is not FtpStep.DATA:
             return []
-        return self._ask(FtpStep.BEGIN, self._verb, self._wanted.path)
+        return [WaitBriefly(0), *self._ask(FtpStep.BEGIN, self._verb, self._wanted.path)]
 
     def _data_received(self, event: DataReceived) -> list[Action]:
         self._moved += event.size
@@ -224,6 +314,8 @@ class FtpDialogue:
         return self._progress()
 
     def _data_broken(self, event: DataBroken) -> list[Action]:
+        if self._step is FtpStep.DATA and len(self._ways) > 1:
+            return self._other_way()
         if self._step is FtpStep.DATA:
             return self._farewell() + self._fail(Status.L4CON, event.text)
         # The reply that will follow (425, 426, 550) says more than the reset does.
@@ -298,7 +390,7 @@ class FtpDialogue:
     @property
     def _name(self) -> str:
         if self._step is FtpStep.PASSIVE:
-            return self._passive[0]
+            return self._ways[0]
         return self._verb if self._step is FtpStep.BEGIN else STEPS[self._step].name
 
     def _shown(self, reply: Reply) -> str:
@@ -319,6 +411,7 @@ _EVENTS: dict[type, Callable[[FtpDialogue, Any], list[Action]]] = {
     Broken: FtpDialogue._broken,
     DataSent: _ignore,
     TimedOut: FtpDialogue._timed_out,
+    StepTimedOut: FtpDialogue._step_timed_out,
     DataConnected: FtpDialogue._data_connected,
     DataReceived: FtpDialogue._data_received,
     DataClosed: FtpDialogue._data_closed,
@@ -331,7 +424,7 @@ _REPLIES: dict[FtpStep, Callable[[FtpDialogue, Reply], list[Action]]] = {
     FtpStep.FEAT: FtpDialogue._feat,
     FtpStep.TYPE: FtpDialogue._type,
     FtpStep.PASSIVE: FtpDialogue._passive_reply,
-    FtpStep.DATA: FtpDialogue._wrong,
+    FtpStep.DATA: FtpDialogue._late,
     FtpStep.BEGIN: FtpDialogue._begin,
     FtpStep.TRANSFER: FtpDialogue._transfer,
 }

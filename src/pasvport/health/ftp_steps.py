@@ -18,6 +18,9 @@ MOST_CONTROL = 256 << 10
 """Bytes of replies in one check."""
 MOST_REPLY = 64 << 10
 MOST_LINE = 8 << 10
+STEP_WAIT = 3000
+"""Milliseconds, and a quarter of the check's time at most, for the answer to PASV or EPSV, and for its port to open,
+while the other command is left to try."""
 LAST_WORD = 1000
 """Milliseconds that 221 may take; a check is not failed by a lost one."""
 
@@ -75,24 +78,32 @@ STEPS = {
         "any but 421",
         "The server hangs or hangs up here. A refusal means that it has no feature to list, and passes.",
     ),
-    FtpStep.TYPE: Row("TYPE", "TYPE A to list, TYPE I to retrieve", "200", "Rare: a server that knows no types."),
+    FtpStep.TYPE: Row(
+        "TYPE",
+        "TYPE A to list, TYPE I to retrieve",
+        "200; any but 421 where neither `list` nor `retr` was said",
+        "Rare: a server that knows no types.",
+    ),
     FtpStep.PASSIVE: Row(
         "PASV or EPSV",
         "PASV or EPSV",
-        "227 or 229",
-        "The server cannot open a data port: its range is used up (425), or the command is not supported.",
+        "227, 229, or another 2xx with a port",
+        "The server cannot open a data port, whichever way it is asked: its range is used up (425), or neither command "
+        "is supported.",
     ),
     FtpStep.DATA: Row(
         "data connection",
         "",
         "",
         "The data port that the reply named cannot be reached (`L4CON`, `L4TOUT`): a firewall between balancer and "
-        "server, or a server behind an address translation that names ports which are not forwarded.",
+        "server, or a server behind an address translation that names ports which are not forwarded. So it is after "
+        "either command.",
     ),
     FtpStep.BEGIN: Row(
         "LIST or RETR",
         "LIST or RETR",
-        "125, 150; 226, 250 at once",
+        "125, 150; 226, 250 at once; where neither `list` nor `retr` was said also 4xx and 5xx other than 421, 425, "
+        "426, 530, 532: the data connection stood",
         "The file is missing or may not be read (550), or the server does not see the data connection (425).",
     ),
     FtpStep.TRANSFER: Row(
@@ -125,9 +136,12 @@ _HEAD = f"""\
 `option ftp-check [user U password P] [passive|epsv] [list|retr PATH]`
 
 Without a user, a check connects, waits for the banner and leaves with QUIT. With one it logs in; with `passive`,
-`epsv`, `list` or `retr` it also opens a data connection and transfers something: the listing of the directory it finds
-itself in, or what `list PATH` or `retr PATH` name. `passive` is PASV and `epsv` is EPSV; with neither, PASV comes first
-and EPSV where PASV is refused. Servers at IPv6 addresses are asked with EPSV only.
+`epsv`, `list` or `retr` it also opens a data connection and transfers something: the listing of the directory it
+finds itself in, or what `list PATH` or `retr PATH` name. With all but `epsv`, a server is up if a client in `mode
+ftp` can get a data connection: it is asked with PASV, and with EPSV where PASV is refused, answered oddly, not
+answered, answered with the end of the control connection (the check then logs in again), or names a port that does
+not open. `epsv` tests EPSV alone. `option ftp-passive` (or `ftp-passive` of a server) fixes the way for `passive`,
+`list` and `retr` as it does for clients. Servers at IPv6 addresses are asked with EPSV only.
 
 - The data connection goes to the address that is checked, whatever address the server's reply names: that is what
   `mode ftp` does too. In `mode tcp`, clients follow the reply; its address is not tested.
@@ -135,6 +149,8 @@ and EPSV where PASV is refused. Servers at IPv6 addresses are asked with EPSV on
   ended with ABOR; still, give the probe a small file or an empty directory.
 - Time: `inter` covers everything, or with `timeout check`, that much from the established control connection on,
   data connection and transfer included. Waiting for 221 may take one second more.
+- While the other command is left to try, the answer to the first, and its port, may each take
+  {STEP_WAIT // 1000} s or a quarter of that time, whichever is less. A late answer is told from the later one.
 - The code of the last reply is the check's code (`code: 530` in messages, `check_code` in statistics).
 - The password never appears in a text, not even where a server's reply repeats it.
 - FEAT is asked so that the balancer learns what all servers of a backend can do; see `mode ftp`.
