@@ -48,8 +48,6 @@ EXCEPTIONS = {
     "TestFtpCmdsSemantic::test_arg_cmds": _WORDING,
     "TestFtpCmdsSemantic::test_auth_cmds": _WORDING,
     "TestFtpCmdsSemantic::test_no_arg_cmds": _WORDING,
-    "TestFtpCmdsSemantic::test_no_auth_cmds": "STAT and SITE HELP before login: 530, only what serves the login is "
-    "forwarded",
     "TestFtpStoreData*::test_appe_rest": _NO_PORT,
     "TestFtpStoreData*::test_quit_during_transfer": _HELD,
     "TestFtpStoreData*::test_rest_on_stor": _NO_PORT,

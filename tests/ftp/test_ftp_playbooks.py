@@ -262,8 +262,57 @@ def test_quit_before_any_server() -> None:
     play(GREETED + "> ClientSent QUIT\n< SendToClient 221 Goodbye.\n< CloseSession -- QUIT", DEFERRED)
 
 
-def test_commands_before_login_do_not_reach_the_server() -> None:
-    play(CONNECTED + "> ClientSent DELE x\n< SendToClient 530 Please login with USER and PASS.")
+SAID_BEFORE_LOGIN = (
+    "STAT|SITE HELP|HELP|SYST|FEAT x|OPTS UTF8 ON|OPTS|CLNT|CLNT x|NOOP|LANG|CSID x|PWD|DELE x|SITE|SIZE|TYPE|WHAT|"
+    "WHAT is this|ABOR|HELP SITE|MLST"
+)
+
+
+@pytest.mark.parametrize("line", SAID_BEFORE_LOGIN.split("|"))
+def test_what_is_said_before_the_login_is_the_servers_to_answer(line: str) -> None:
+    play(
+        CONNECTED
+        + f"""
+        > ClientSent {line}
+        < SendToServer {line}
+        > ServerSent 211-so / or so / 211 so
+        < SendToClient 211-so / or so / 211 so
+        > ClientSent NOOP
+        < SendToServer NOOP
+    """
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["PASV", "EPSV", "EPSV ALL", "PORT 1,2,3,4,5,6", "EPRT |1|1.2.3.4|5|", "RETR x", "LIST", "STOU"]
+)
+def test_nobody_gets_a_port_before_login(line: str) -> None:
+    play(CONNECTED + f"> ClientSent {line}\n< SendToClient 530 Please login with USER and PASS.")
+
+
+def test_what_was_asked_before_login_is_asked_of_another_server() -> None:
+    play(
+        CONNECTED
+        + """
+        > ClientSent LANG fr
+        < SendToServer LANG fr
+        > ServerSent 200 bien
+        < SendToClient 200 bien
+        > ClientSent STAT
+        < SendToServer STAT
+        > ServerLeft
+        < LeaveServer
+        < ChooseServer True connection closed
+        > ServerAssigned s2 10.0.0.2
+        > ServerConnected
+        > ServerSent 220 two
+        < SendToServer LANG fr
+        > ServerSent 200 oui
+        < SendToServer STAT
+        > ServerSent 211 fine
+        < SendToClient 211 fine
+    """
+    )
 
 
 def test_too_many_failed_logins_wait_and_leave() -> None:
@@ -860,7 +909,9 @@ def test_what_is_said_of_the_moment_is_not_learnt_as_features() -> None:
         LOGGED_IN
         + """
         > ClientSent FEAT x
-        < SendToClient 501 FEAT takes no argument.
+        < SendToServer FEAT x
+        > ServerSent 504 Not x
+        < SendToClient 504 Not x
         > ClientSent FEAT
         < SendToServer FEAT
         > ServerSent 450 Not now

@@ -54,9 +54,6 @@ class Replay:
     def _add(self, command: bytes, said: bytes) -> None:
         verb = command.split(b" ")[0].decode()
         self.commands.append(b"\xff\xf4\xff\xf2ABOR" if verb == "ABOR" else command)
-        if verb == "PWD" and not self.logged_in:
-            self.expected += b"530 Please login with USER and PASS.\r\n"
-            return
         if verb == "RETR" and not self.prepared:
             self.expected += b"425 Use PASV or EPSV first.\r\n"
             return

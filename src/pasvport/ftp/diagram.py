@@ -31,8 +31,9 @@ event and action, so that what comes late for a former one is ignored.
 """
 _COMMANDS = """## Commands
 
-Where an argument is required and missing, the answer is 501. A verb that is not listed is forwarded after login, as a
-command with one reply. Before login only those allowed always are forwarded; others are answered 530.
+Where an argument is required that the balancer needs, and missing, the answer is 501. A verb that is not listed is
+forwarded as a command with one reply. What is said before login is the server's to answer, once it is connected, but
+for what wants a data connection, which is answered 530; before a server is chosen (at USER) the balancer answers.
 """
 _TIMERS = {
     Timer.CLIENT: "`timeout client`: nothing is under way, the client's next command is awaited",

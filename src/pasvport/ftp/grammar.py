@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.lines import Line
-from pasvport.ftp.verbs import VERBS, Arity
+from pasvport.ftp.verbs import VERBS
 
 CRLF = b"\r\n"
 _VERB = re.compile(rb"([A-Za-z][A-Za-z0-9]{1,15})(?:([ \t])(.*)|[\r\0]*)", re.DOTALL)
@@ -77,12 +77,6 @@ def _parsed(data: bytes) -> Command:
 def verbs_behind_cr(line: bytes) -> set[str]:
     """What a server that ends lines at a lone CR would take for verbs of further commands."""
     return {found.decode("ascii").upper() for found in _BEHIND_CR.findall(line)}
-
-
-def lacks_argument(command: Command) -> bool:
-    """A verb whose argument is required came without one."""
-    row = VERBS.get(command.verb)
-    return row is not None and row.arity is Arity.REQUIRED and not command.argument
 
 
 def masked(command: Command) -> bytes:

@@ -206,9 +206,9 @@ class Login(Moving):
         self._say(220 if command.verb == "HOST" else 200, f"{command.verb} accepted.")
 
     def _may_ask(self, command: Command) -> bool:
-        """Before login only what serves the login reaches the server."""
+        """Before login the server answers whatever wants no data connection: nobody gets a port before."""
         verb = VERBS.get(command.verb)
-        return verb is not None and verb.allowed is Allowed.ALWAYS
+        return verb is None or verb.allowed is Allowed.ALWAYS
 
     def _remember(self, command: Command) -> None:
         if command.verb == "HOST":

@@ -122,7 +122,7 @@ class Replies(Login):
     def _remembered_reply(self, expected: Expected, reply: Reply) -> None:
         self._relay_reply(expected, reply)
         verb, argument = expected.command.verb, expected.command.argument
-        if reply.is_positive and verb == "TYPE":
+        if reply.is_positive and verb == "TYPE" and argument:
             self._data_type = argument[:1].upper().decode("latin-1")
         elif reply.code == 350 and is_number(argument):
             self._restart = int(argument)

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Final
 
 from pasvport.errors import ProtocolError, Side
-from pasvport.ftp.grammar import Command, lacks_argument, parse_command, verbs_behind_cr
+from pasvport.ftp.grammar import Command, parse_command, verbs_behind_cr
 from pasvport.ftp.ground import Purpose
 from pasvport.ftp.login import AUTH_REFUSED, NOT_LOGGED_IN, UNAVAILABLE
 from pasvport.ftp.replies import Replies
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
-from pasvport.ftp.verbs import VERBS, Treatment
+from pasvport.ftp.verbs import VERBS, Arity, Treatment
 from pasvport.model import AuthTls
 from pasvport.record import Culprit
 
@@ -26,6 +26,7 @@ MAX_IN_TRANSFER = 8
 _LOCAL: Final = Phase.LOCAL
 _TAKES_COMMANDS: Final = frozenset({Phase.LOCAL, Phase.OPEN})
 _DEAF: Final = frozenset({Phase.BLIND, Phase.OVER, Phase.LEAVING, Phase.PENALTY})
+_SERVERS_TO_JUDGE: Final = frozenset({Treatment.FORWARD, Treatment.REPLAYED, Treatment.REMEMBER})
 _TLS_MECHANISMS = frozenset({b"TLS", b"TLS-C", b"TLS-P", b"SSL"})
 
 
@@ -120,7 +121,7 @@ class Requests(Replies):
             self._refuse(502, f"{verb} is not allowed.")
         elif b"\r" in command.line and self._hides_another(command.line):
             self._refuse(501, "A name may have a CR, but no command behind it.")
-        elif not command.argument and lacks_argument(command):
+        elif not command.argument and self._lacks_argument(verb):
             self._refuse(501, f"{verb} needs an argument.")
         elif self._phase is _LOCAL:
             self._refused_in_a_row = 0 if verb in VERBS else self._refused_in_a_row
@@ -131,6 +132,13 @@ class Requests(Replies):
             self._refused_in_a_row = 0
             row = VERBS.get(verb)
             _OBEY[row.treatment if row is not None else Treatment.FORWARD](self, command)
+
+    def _lacks_argument(self, verb: str) -> bool:
+        """Whether we cannot go on without one; what is only passed on is the server's to judge."""
+        row = VERBS.get(verb)
+        if row is None or row.arity is not Arity.REQUIRED:
+            return False
+        return row.treatment not in _SERVERS_TO_JUDGE or self._phase is _LOCAL
 
     def _hides_another(self, line: bytes) -> bool:
         """Whether a server that ends lines at a lone CR would find a further command, which nobody here has seen."""
@@ -163,10 +171,8 @@ class Requests(Replies):
         self._ask(command.line, Purpose.REMEMBER, command)
 
     def _features(self, command: Command) -> None:
-        if command.argument.strip():
-            self._say(501, "FEAT takes no argument.")
-            return
-        self._ask(command.line, Purpose.FEATURES, command)
+        # With an argument it is no question that every server understands alike, and nothing is learnt from the answer.
+        self._ask(command.line, Purpose.RELAY if command.argument.strip() else Purpose.FEATURES, command)
 
     def _quit(self, command: Command) -> None:
         self._drop_path()

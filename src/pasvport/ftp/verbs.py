@@ -12,7 +12,7 @@ from pasvport.record import Direction
 
 
 class Arity(StrEnum):
-    """Whether an argument follows. A missing one is answered 501; a needless one is let through."""
+    """Whether an argument follows. A missing one that we need is answered 501; a needless one is let through."""
 
     NONE = "none"
     OPTIONAL = "optional"
@@ -32,7 +32,7 @@ class Group(StrEnum):
 
 
 class Allowed(StrEnum):
-    """In which phase of a session."""
+    """In which phase of a session. What is always allowed is the server's to answer, before its login too."""
 
     ALWAYS = "always"
     LOGGED_IN = "logged in"
@@ -71,7 +71,7 @@ class Verb:
     rfc: str
     treatment: Treatment
     doc: str
-    allowed: Allowed = Allowed.LOGGED_IN
+    allowed: Allowed = Allowed.ALWAYS
     direction: Direction | None = None
     in_transfer: bool = False
     secret: bool = False
@@ -79,24 +79,27 @@ class Verb:
 
 
 def _access(name: str, arity: Arity, rfc: str, treatment: Treatment, doc: str, *, secret: bool = False) -> Verb:
-    return Verb(name, arity, Group.ACCESS, rfc, treatment, doc, Allowed.ALWAYS, secret=secret)
+    return Verb(name, arity, Group.ACCESS, rfc, treatment, doc, secret=secret)
 
 
 def _transfer(name: str, arity: Arity, rfc: str, direction: Direction, doc: str) -> Verb:
-    return Verb(name, arity, Group.TRANSFER, rfc, Treatment.TRANSFER, doc, direction=direction)
+    return Verb(name, arity, Group.TRANSFER, rfc, Treatment.TRANSFER, doc, Allowed.LOGGED_IN, direction)
 
 
-def _service(name: str, arity: Arity, rfc: str, doc: str, allowed: Allowed = Allowed.LOGGED_IN) -> Verb:
-    return Verb(name, arity, Group.SERVICE, rfc, Treatment.FORWARD, doc, allowed)
+def _data(name: str, arity: Arity, rfc: str, treatment: Treatment, doc: str) -> Verb:
+    return Verb(name, arity, Group.DATA, rfc, treatment, doc, Allowed.LOGGED_IN)
+
+
+def _service(name: str, arity: Arity, rfc: str, doc: str) -> Verb:
+    return Verb(name, arity, Group.SERVICE, rfc, Treatment.FORWARD, doc)
 
 
 def _refused(name: str, rfc: str, doc: str, *, secret: bool = False) -> Verb:
-    return Verb(name, Arity.OPTIONAL, Group.OBSOLETE, rfc, Treatment.REFUSE, doc, Allowed.ALWAYS, secret=secret)
+    return Verb(name, Arity.OPTIONAL, Group.OBSOLETE, rfc, Treatment.REFUSE, doc, secret=secret)
 
 
 _NO, _MAY, _MUST = Arity.NONE, Arity.OPTIONAL, Arity.REQUIRED
 _DOWN, _UP = Direction.DOWNLOAD, Direction.UPLOAD
-_ANY = Allowed.ALWAYS
 _T = Treatment
 
 _ROWS = (
@@ -112,10 +115,10 @@ _ROWS = (
     Verb("REST", _MUST, Group.PARAMETER, "3659", _T.REMEMBER, "where the next transfer begins"),
     Verb("MODE", _MUST, Group.PARAMETER, "959", _T.ONLY_DEFAULT, "transfer mode: stream only", default=b"S"),
     Verb("STRU", _MUST, Group.PARAMETER, "959", _T.ONLY_DEFAULT, "structure: file only", default=b"F"),
-    Verb("PASV", _NO, Group.DATA, "959", _T.PASSIVE, "passive, IPv4"),
-    Verb("EPSV", _MAY, Group.DATA, "2428", _T.PASSIVE, "passive, IPv4 or IPv6; ALL, 1, 2"),
-    Verb("PORT", _MUST, Group.DATA, "959", _T.ACTIVE, "active, IPv4"),
-    Verb("EPRT", _MUST, Group.DATA, "2428", _T.ACTIVE, "active, IPv4 or IPv6"),
+    _data("PASV", _NO, "959", _T.PASSIVE, "passive, IPv4"),
+    _data("EPSV", _MAY, "2428", _T.PASSIVE, "passive, IPv4 or IPv6; ALL, 1, 2"),
+    _data("PORT", _MUST, "959", _T.ACTIVE, "active, IPv4"),
+    _data("EPRT", _MUST, "2428", _T.ACTIVE, "active, IPv4 or IPv6"),
     _transfer("RETR", _MUST, "959", _DOWN, "fetch a file"),
     _transfer("LIST", _MAY, "959", _DOWN, "list, for people"),
     _transfer("NLST", _MAY, "959", _DOWN, "list of names"),
@@ -123,16 +126,16 @@ _ROWS = (
     _transfer("STOR", _MUST, "959", _UP, "store a file"),
     _transfer("STOU", _MAY, "959", _UP, "store under a new name"),
     _transfer("APPE", _MUST, "959", _UP, "append to a file"),
-    Verb("ABOR", _NO, Group.SERVICE, "959", _T.ABORT, "stop the transfer", _ANY, in_transfer=True),
+    Verb("ABOR", _NO, Group.SERVICE, "959", _T.ABORT, "stop the transfer", in_transfer=True),
     Verb(
         "STAT", _MAY, Group.SERVICE, "959", _T.FORWARD, "status, or a list over the control channel", in_transfer=True
     ),
-    Verb("NOOP", _MAY, Group.SERVICE, "959", _T.FORWARD, "nothing", _ANY, in_transfer=True),
-    Verb("FEAT", _NO, Group.SERVICE, "2389", _T.FEATURES, "what is supported", _ANY),
-    _service("SYST", _NO, "959", "kind of system", _ANY),
-    _service("HELP", _MAY, "959", "help", _ANY),
-    _service("LANG", _MAY, "2640", "language of replies", _ANY),
-    _service("CSID", _MAY, "-", "client and server identification", _ANY),
+    Verb("NOOP", _MAY, Group.SERVICE, "959", _T.FORWARD, "nothing", in_transfer=True),
+    Verb("FEAT", _NO, Group.SERVICE, "2389", _T.FEATURES, "what is supported"),
+    _service("SYST", _NO, "959", "kind of system"),
+    _service("HELP", _MAY, "959", "help"),
+    Verb("LANG", _MAY, Group.SERVICE, "2640", _T.REPLAYED, "language of replies"),
+    _service("CSID", _MAY, "-", "client and server identification"),
     _service("ALLO", _MUST, "959", "allocate space"),
     _service("CWD", _MAY, "959", "change directory"),
     _service("XCWD", _MAY, "775", "CWD"),
@@ -160,10 +163,10 @@ _ROWS = (
     _service("RANG", _MAY, "-", "byte range for the next command"),
     _service("SITE", _MAY, "959", "the server's own commands"),
     _service("SMNT", _MUST, "959", "structure mount"),
-    Verb("AUTH", _MUST, Group.SECURITY, "4217", _T.AUTHENTICATE, "start TLS", _ANY),
-    Verb("PBSZ", _MUST, Group.SECURITY, "4217", _T.FORWARD, "protection buffer", _ANY),
-    Verb("PROT", _MUST, Group.SECURITY, "4217", _T.FORWARD, "protection of data connections", _ANY),
-    Verb("CCC", _NO, Group.SECURITY, "4217", _T.CLEAR, "control channel back to clear text", _ANY),
+    Verb("AUTH", _MUST, Group.SECURITY, "4217", _T.AUTHENTICATE, "start TLS"),
+    Verb("PBSZ", _MUST, Group.SECURITY, "4217", _T.FORWARD, "protection buffer"),
+    Verb("PROT", _MUST, Group.SECURITY, "4217", _T.FORWARD, "protection of data connections"),
+    Verb("CCC", _NO, Group.SECURITY, "4217", _T.CLEAR, "control channel back to clear text"),
     _refused("ADAT", "2228", "security data", secret=True),
     _refused("MIC", "2228", "command with integrity code", secret=True),
     _refused("CONF", "2228", "confidential command", secret=True),
