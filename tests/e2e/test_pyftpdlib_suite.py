@@ -40,7 +40,6 @@ _OURS = "data ports are the balancer's: the server's own settings for them are n
 
 EXCEPTIONS = {
     "TestFtpAuthentication::test_max_auth": _LAST_WORDS,
-    "TestFtpAuthentication::test_rein": _WORDING,
     "TestFtpAuthentication::test_rein_during_transfer": _HELD,
     "TestFtpAuthentication::test_user_during_transfer": _HELD,
     "TestFtpDummyCmds::test_mode": _WORDING,
