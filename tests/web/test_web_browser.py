@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 import web_rig
+from farm.ports import free_port
 from farm.waiting import until
 from web_rig import ask, rows
 
@@ -275,3 +276,22 @@ def test_without_script(browser, watched) -> None:
     until(lambda: ";st=DONE" in browser.current_url, "the answer to the form", PATIENCE)
     assert rows(ask(watched.open, "/stats;csv").text)[1]["servers", "idle"]["status"] == "MAINT"
     ask(watched.open, "/stats", "POST", body="s=idle&action=ready&b=servers")
+
+
+@pytest.mark.parametrize("path", ["/farm", "/farm;up", "/dashboard"])
+def test_a_page_opened_with_a_password_in_its_address_lives(browser, tmp_path, alive, path) -> None:
+    port = free_port()
+    page = (
+        f"frontend guarded\n    mode http\n    bind 127.0.0.1:{port}\n    stats uri /farm\n"
+        "    stats auth ops:se;up\n    stats admin if TRUE\n"
+    )
+    with web_rig.pasvport(tmp_path, alive, more=page):
+        emulate(browser)
+        browser.get(f"http://ops:se%3Bup@127.0.0.1:{port}{path}")
+        until(lambda: text(browser, "#live") == "Live", "the page to be live", PATIENCE)
+        find(browser, "button[aria-label='Drain: servers/idle']").click()
+        find(browser, "#ask button[value=yes]").click()
+        until(lambda: "drain done" in text(browser, "#said"), "the order to be obeyed", PATIENCE)
+        until(lambda: "DRAIN" in text(browser, "table[data-backend=servers]"), "the page to show it", PATIENCE)
+        assert ("bad" in text(browser, "table[data-backend=servers]")) is (";up" not in path)
+        assert not complaints(browser)

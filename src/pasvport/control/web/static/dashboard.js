@@ -9,8 +9,11 @@ const uri = body.dataset.uri;
 const mayOrder = body.dataset.admin === "yes";
 const $ = (id) => document.getElementById(id);
 // Options in the address, as HAProxy writes them: `;up`, `;no-maint`, `;scope=TEXT`.
-const options = new Map(location.href.split(";").slice(1).map((each) => each.split("=").map(decoded)));
+const options = new Map((location.pathname + location.search).split(";").slice(1).map((each) => each.split("=").map(decoded)));
 const RANKS = ["not known", "up", "in maintenance", "draining", "up, but failing checks", "down"];
+
+// A relative address would inherit a password from the page's (http://user:password@host/), which fetch refuses.
+const absolute = (path) => location.origin + path;
 
 function decoded(text) {
   try {
@@ -582,7 +585,7 @@ async function order(action, backend, server) {
   if (words && !(await confirmed(...words))) return;
   try {
     const form = new URLSearchParams({ s: server, b: backend, action });
-    const response = await fetch(uri, { method: "POST", body: form, signal: AbortSignal.timeout(PATIENCE) });
+    const response = await fetch(absolute(uri), { method: "POST", body: form, signal: AbortSignal.timeout(PATIENCE) });
     const word = /;st=([A-Z]+)/.exec(response.url)?.[1] ?? "UNKN";
     say(word === "DONE" ? `${backend}/${server}: ${action} done.` : `${backend}/${server}: ${action} was refused (${word}).`, word === "DONE" ? "good" : "bad");
   } catch (error) {
@@ -636,7 +639,7 @@ async function refresh() {
   busy = true;
   clearTimeout(timer);
   try {
-    const response = await fetch(`/dashboard/data?after=${hour.next}`, { signal: AbortSignal.timeout(PATIENCE) });
+    const response = await fetch(absolute(`/dashboard/data?after=${hour.next}`), { signal: AbortSignal.timeout(PATIENCE) });
     if (!response.ok) throw new Error(`status ${response.status}`);
     show(selected(await response.json()));
     failures = 0;
