@@ -17,6 +17,7 @@ import pytest
 from farm.ports import free_ports
 from farm.processes import is_running
 from farm.waiting import listening, until
+from pasvport.terminal.connection import ask
 from process_rig import (
     COMMAND,
     Running,
@@ -243,6 +244,36 @@ def test_workers_drop_their_identity_and_are_confined_and_a_new_one_too(tmp_path
                 pass
         for pid in until(lambda: len(balancer.workers()) == 2 and balancer.workers(), "another worker"):
             assert identity(pid) == (nobody.pw_uid, nobody.pw_gid, [], str(jail))
+
+
+@as_root
+def test_every_question_is_answered_from_a_jail(tmp_path, upstream, port):
+    """What workers look up in files must be open before the chroot: there is no /proc in it."""
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    settings = f"    user nobody\n    chroot {jail}\n    stats socket {tmp_path}/api level admin\n"
+    with Running(tmp_path, configuration(port, upstream.port, settings=settings)) as balancer:
+        with session(port, upstream):
+            workers = len(balancer.workers())
+            for command in (
+                "show activity",
+                "show sess",
+                "show sess all",
+                "show info",
+                "show stat",
+                "show ftp sessions json",
+            ):
+                answer = str(ask(f"unix@{tmp_path}/api", command))
+                assert answer
+                assert "error" not in answer.lower().replace("errors", ""), answer
+                assert "did not answer" not in answer
+            activity = str(ask(f"unix@{tmp_path}/api", "show activity"))
+            counted = re.search(r"^descriptors: \d+ \[ ([\d ]+) \]$", activity, re.MULTILINE)
+            assert counted
+            seen = [int(each) for each in counted[1].split()]
+            assert len(seen) == workers
+            assert sorted(seen) == sorted(len(os.listdir(f"/proc/{pid}/fd")) - 1 for pid in balancer.workers())
+        assert "internal error" not in balancer.messages()
 
 
 def identity(pid):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import time
 import traceback
 from collections import deque
@@ -24,6 +26,8 @@ RETRY_DESCRIPTORS = 0.1
 
 _EPISODE = 10.0
 """Seconds without exhaustion after which the next is a new episode, worth a new warning."""
+_OWN_DESCRIPTORS = "/proc/self/fd"
+_MOST_TRIED = 65536
 _RECENT = 50
 """Failed logins that a worker remembers, for whoever asks."""
 
@@ -54,6 +58,7 @@ class Plant:
         self.epoch_offset = time.time() - loop.clock()
         """Added to a monotonic moment it gives seconds since the epoch; set right once a second (`tell_time`)."""
         self.login_failures: deque[LoginFailureSight] = deque(maxlen=_RECENT)
+        self.descriptors = OpenDescriptors()
         self.bucket: int | None = None
         self._hungry: deque[Starved] = deque()
         self._exhausted_at = -_EPISODE
@@ -102,8 +107,9 @@ class Plant:
         self.tell(Notice(3, visible(f"internal error: {error!r}{place}")))
 
     def dispose(self) -> None:
-        """Close pooled pipes."""
+        """Close pooled pipes, and what counts descriptors."""
         self.pipes.dispose()
+        self.descriptors.close()
 
 
 class SlotWaiter:
@@ -148,6 +154,35 @@ class SlotWaiter:
 _SLOT_FREED = 0x001 | (1 << 31)  # EPOLLIN | EPOLLET: an edge for every slot given back, by whichever worker
 
 
-def descriptors_in_use() -> int:
-    """How many descriptors this process has open."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir()) - 1
+class OpenDescriptors:
+    """Counts the descriptors of this process. To be made before a chroot, in which there is no /proc."""
+
+    __slots__ = ("_folder",)
+
+    def __init__(self) -> None:
+        try:
+            self._folder = os.open(_OWN_DESCRIPTORS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            self._folder = -1
+
+    def count(self) -> int:
+        """How many are open, but for the one that counts."""
+        if self._folder >= 0:
+            # Listing needs a descriptor of its own for a moment.
+            with os.scandir(self._folder) as found:
+                return sum(1 for _ in found) - 2
+        return sum(map(_is_open, range(min(_MOST_TRIED, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))))
+
+    def close(self) -> None:
+        """Count no more."""
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pasvport.bounds import visible
 from pasvport.engine.connected import local_address
 from pasvport.engine.dialer import server_port
-from pasvport.engine.plant import descriptors_in_use
 from pasvport.engine.pump import CLOGGED, Pump
 from pasvport.engine.seeker import ESTABLISHED, OVER
 from pasvport.engine.session import Session
@@ -203,7 +202,7 @@ def _activity(sight: Sight) -> Rows:
             accepted=cells[process.connections],
             pipes_used=cells[process.pipes_used],
             pipes_free=cells[process.pipes_free],
-            descriptors=descriptors_in_use(),
+            descriptors=plant.descriptors.count(),
             dropped_messages=dropped,
             questions=asked,
         )
