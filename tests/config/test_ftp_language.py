@@ -455,8 +455,12 @@ def test_what_is_about_clients_is_ignored_in_backends(line):
 
 
 def test_times():
-    times = compiled(farm("timeout ftp-data 10s", "timeout ftp-transfer 2m")).proxies[0].timeouts
-    assert (times.ftp_data, times.ftp_transfer) == (10_000, 120_000)
+    times = (
+        compiled(farm("timeout ftp-data 10s", "timeout ftp-transfer 2m", "timeout ftp-login 5s")).proxies[0].timeouts
+    )
+    assert (times.ftp_data, times.ftp_transfer, times.ftp_login) == (10_000, 120_000, 5_000)
+    inherited = farm().replace("defaults\n", "defaults\n timeout ftp-login 7s\n")
+    assert compiled(inherited).proxies[0].timeouts.ftp_login == 7_000
     assert [text for _, text in warnings(farm("timeout ftp-data 10s", head=QUIET.replace("ftp", "tcp")))] == [
         "'timeout ftp-data' ignored for proxy 'l' as it requires FTP mode."
     ]

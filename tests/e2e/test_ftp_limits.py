@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -40,12 +41,20 @@ def servers() -> Iterator[dict[str, Scripted]]:
 
 
 @pytest.fixture(scope="module")
-def front(farm: Farm, servers: dict[str, Scripted]) -> Iterator[Front]:
+def silent() -> Iterator[socket.socket]:
+    """A server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.fixture(scope="module")
+def front(farm: Farm, servers: dict[str, Scripted], silent: socket.socket) -> Iterator[Front]:
     one, two = (f"server {each.name} {each.host}:{each.port}" for each in farm.servers)
 
     def line(name: str) -> str:
         return f"server {name} {servers[name].address}"
 
+    port = silent.getsockname()[1]
     with Front(
         Section("feat", "balance roundrobin\n" + "\n".join(map(line, FEATURES))),
         Section("denies", f"ftp-deny-commands STOR size\nftp-max-line 512\n{one}"),
@@ -63,6 +72,8 @@ def front(farm: Farm, servers: dict[str, Scripted]) -> Iterator[Front]:
         Section("maxconn", f"{one} maxconn 3"),
         Section("queue", f"timeout queue 200ms\n{two} maxconn 1"),
         Section("idle", f"timeout client 200ms\n{two}"),
+        Section("slowlogin", f"timeout ftp-login 300ms\n{one}"),
+        Section("nobanner", f"timeout ftp-login 300ms\nretries 0\nserver silent {silent.getsockname()[0]}:{port}"),
         Section("least", f"balance leastconn\n{line('one')}\n{line('two')}"),
         Section("drains", f"balance roundrobin\n{one}\n{two}"),
         threads=1,
@@ -76,6 +87,59 @@ def logged_in(front: Front, section: str, source: str = "") -> Iterator[RawClien
         client.log_in("farmer")
         client.ask("TYPE I", 200)
         yield client
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+def told_421(client: RawClient, say: bytes) -> bytes:
+    """What it is told at last while it says that again and again, and as fast as a flood may not be."""
+    client.control.settimeout(0.05)
+    for _ in range(400):
+        try:
+            said = client.reply()
+        except TimeoutError:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                client.write(say)
+            continue
+        if said.code == 421:
+            return said.text
+    raise AssertionError("never told 421")
+
+
+def test_a_login_that_comes_not_in_time(front: Front) -> None:
+    """Whatever else it says; who has logged in meanwhile stays."""
+    with logged_in(front, "slowlogin") as logged, front.client("slowlogin") as client:
+        assert told_421(client, b"NOOP\r\n") == b"Login timeout, closing the control connection."
+        client.expect_end()
+        logged.ask("NOOP", 200)
+    front.sink.until_text("timeout ftp-login")
+
+
+@pytest.mark.parametrize("begun", [b"U", b"USER farmer\r\nP", b"\0"])
+def test_half_a_line_is_no_login(front: Front, begun: bytes) -> None:
+    with front.client("slowlogin") as client:
+        front.sink.clear()
+        client.write(begun)
+        if b"\n" in begun:
+            client.expect(331)
+        assert told_421(client, b"x") == b"Login timeout, closing the control connection."
+    (line,) = front.sink.until_text("timeout ftp-login")
+    assert " cR " in line
+
+
+def test_a_byte_now_and_then_does_not_put_off_the_clients_timeout(front: Front) -> None:
+    with logged_in(front, "idle") as client:
+        assert told_421(client, b"N") == b"Timeout, closing the control connection."
+
+
+def test_a_server_without_a_banner(front: Front) -> None:
+    with front.client("nobanner", greeting=False) as client:
+        front.sink.clear()
+        assert client.expect(421).text == b"Login timeout, closing the control connection."
+        client.expect_end()
+    (line,) = front.sink.until_text("timeout ftp-login")
+    assert " sC " in line
 
 
 # --- commands -----------------------------------------------------------------------------------------------------

@@ -1312,6 +1312,60 @@ def test_a_server_that_speaks_nonsense_is_the_culprit() -> None:
     )
 
 
+def test_a_login_has_a_deadline_until_it_is_accepted() -> None:
+    def running(text: str, **given: bool) -> set[str]:
+        return {each.value for each in play(text, Settings(**given)).timers}
+
+    beginning = "> ClientConnected 192.0.2.7 203.0.113.1\n"
+    assert running(beginning + "< SendToClient 220 FTP service ready.", deferred=True) == {"client", "ftp-login"}
+    assert running(beginning + "< ChooseServer") == {"ftp-login"}
+    connected = beginning + "< ChooseServer\n> ServerAssigned s1 10.0.0.1\n> ServerConnected\n"
+    assert running(connected) == {"server", "ftp-login"}
+    assert running(CONNECTED) == {"client", "ftp-login"}
+    assert running(CONNECTED + "> ClientSent USER joe\n< SendToServer USER joe") == {"server", "ftp-login"}
+    assert running(ASKED_PASSWORD) == {"client", "ftp-login"}
+    assert running(LOGGED_IN) == {"client"}
+    out = "> ClientSent REIN\n< SendToServer REIN\n> ServerSent 220 anew\n< SendToClient 220 anew"
+    assert running(LOGGED_IN + out) == {"client", "ftp-login"}
+    assert running(CONNECTED + "> ClientSent QUIT\n< SendToServer QUIT") == {"server"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "state"),
+    [
+        ("", "cR"),
+        ("> ClientSent NOOP\n< SendToServer NOOP\n", "sR"),
+        ("> ClientSent USER joe\n< SendToServer USER joe\n", "sR"),
+    ],
+)
+def test_a_login_that_comes_not_in_time(asked: str, state: str) -> None:
+    """Who is awaited when it is over is to blame."""
+    polite = "< SendToServer QUIT\n" if not asked else ""
+    play(
+        CONNECTED
+        + asked
+        + f"""
+        > TimedOut ftp-login
+        < SendToClient 421 Login timeout, closing the control connection.
+        {polite}< CloseSession {state} timeout ftp-login
+    """
+    )
+
+
+@pytest.mark.parametrize("on_the_way", ["", "> ServerAssigned s1 10.0.0.1\n> ServerConnected\n"])
+def test_no_banner_before_the_login_is_over(on_the_way: str) -> None:
+    play(
+        f"""
+        > ClientConnected 192.0.2.7 203.0.113.1
+        < ChooseServer
+        {on_the_way}
+        > TimedOut ftp-login
+        < SendToClient 421 Login timeout, closing the control connection.
+        < CloseSession sC timeout ftp-login
+    """
+    )
+
+
 def test_timers_freeze_while_data_moves() -> None:
     assert {each.value for each in play(MOVING).timers} == {"ftp-transfer"}
     assert {each.value for each in play(LOGGED_IN).timers} == {"client"}

@@ -214,7 +214,7 @@ def _timeouts(draft: ProxyDraft) -> Timeouts:
 
     front = {"client": given("client"), "client_fin": given("client-fin")} if draft.is_frontend else {}
     if draft.is_frontend and draft.mode is Mode.FTP:
-        front |= {"ftp_data": given("ftp-data"), "ftp_transfer": given("ftp-transfer")}
+        front |= {name.replace("-", "_"): given(name) for name in ("ftp-login", "ftp-data", "ftp-transfer")}
     back = {}
     if draft.is_backend:
         back = {name: given(name) for name in ("server", "connect", "tunnel", "check")}

@@ -47,6 +47,7 @@ TIMEOUT_ROWS: tuple[Keyword[ProxyDraft], ...] = (
     _timeout_row("tunnel", _BE, "Longest silence of both sides once the session is established."),
     _timeout_row("client-fin", _FE, "As `client`, once one direction is closed."),
     _timeout_row("server-fin", _BE, "As `server`, once one direction is closed."),
+    _timeout_row("ftp-login", _FE, "`mode ftp`: from accept to a login that the server accepts.", "60s"),
     _timeout_row("ftp-data", _FE, "`mode ftp`: from the answer to PASV to the client's data connection.", "60s"),
     _timeout_row("ftp-transfer", _FE, "`mode ftp`: longest standstill of a transfer.", "300s"),
     *(

@@ -230,7 +230,7 @@ def _ftp_leftovers(judged: Judged) -> None:
         for shown, leftover in proxy.ftp_only.items():
             if leftover.side & proxy.side and not (checked and shown == PASSIVE):
                 judged.warn(leftover.line, leftover.text.format(proxy=titled(proxy)))
-        for name in sorted(proxy.own_timeouts & {"ftp-data", "ftp-transfer"}):
+        for name in sorted(proxy.own_timeouts & {"ftp-login", "ftp-data", "ftp-transfer"}):
             judged.warn(proxy.header, f"'timeout {name}' ignored for {titled(proxy)} as it requires FTP mode.")
         if not checked:
             _passive_words(judged, proxy)

@@ -191,13 +191,17 @@ class Conversation(Deadlines):
             except OSError:
                 self._client_lost()
                 return
-            self.client_seen = self.plant.loop.now
             if not data:
                 self.client_silent = True
                 self.tell(ClientLeft())
                 return
             self.heard += len(data)
+            record = self.dialogue.record
+            before = record.commands
             self.tell(ClientSent(data))
+            if record.commands != before:
+                # A line a byte a second says nothing; who sends one is silent until it is whole.
+                self.client_seen = self.plant.loop.now
             if not more and len(data) < _CHUNK:
                 return
         self._read_later()

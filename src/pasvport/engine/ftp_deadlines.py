@@ -29,6 +29,7 @@ _SEARCHING = (QUEUED, CONNECTING, RETRYING)
 _NO_TIMERS: Final[frozenset[Timer]] = frozenset()
 _CLIENT: Final = Timer.CLIENT
 _SERVER: Final = Timer.SERVER
+_LOGIN: Final = Timer.LOGIN
 _TRANSFER: Final = Timer.TRANSFER
 _PASSIVE_ANSWER: Final = Timer.PASSIVE
 
@@ -118,6 +119,9 @@ class Deadlines(Session):
             return max(began, self.server_seen) + min(_PASSIVE, self.patience.server * _OF_SERVER)
         if timer is _TRANSFER and self.data is not None:
             began = max(began, self.data.moved_at)
+        elif timer is _LOGIN and self.queued_at:
+            # A full farm is not the client's fault; `timeout queue` bounds that wait.
+            began += max(0.0, self.taken_at - self.queued_at)
         return began + self.service.limits[timer]
 
     def _glance(self, timer: Timer) -> float:

@@ -25,6 +25,7 @@ from pasvport.stick.deferral import is_deferred
 from pasvport.stick.keys import Endpoints, compile_key, compile_name
 from pasvport.wire import FeaturesLearnt, Notice
 
+_LOGIN = 60_000
 _DATA = 60_000
 _TRANSFER = 300_000
 _DRAIN_IDLE = 2.0
@@ -273,6 +274,7 @@ def _without_tunnel(backend: Proxy) -> Proxy:
 def _limits(proxy: Proxy) -> dict[Timer, float]:
     timeouts = proxy.timeouts
     return {
+        Timer.LOGIN: (timeouts.ftp_login or _LOGIN) / 1000,
         Timer.DATA: (timeouts.ftp_data or _DATA) / 1000,
         Timer.TRANSFER: (timeouts.ftp_transfer or _TRANSFER) / 1000,
         Timer.PENALTY: proxy.ftp.login_limit_delay / 1000,

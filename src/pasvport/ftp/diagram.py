@@ -40,6 +40,7 @@ _TIMERS = {
     Timer.SERVER: "`timeout server`: a reply of the server is awaited, and no data moves",
     Timer.PASSIVE: "3 s, or a sixth of `timeout server` if that is less: the answer to PASV or EPSV is awaited (three "
     "times as long when there is no other way); or it is not certain whose answer has come",
+    Timer.LOGIN: "`timeout ftp-login`: nobody is logged in",
     Timer.DATA: "`timeout ftp-data`: the client's data connection is awaited",
     Timer.TRANSFER: "`timeout ftp-transfer`: data moves; no other timer runs",
     Timer.PENALTY: "the delay of `ftp-login-limit`",

@@ -108,6 +108,8 @@ class Dialogue(Requests):
             return _PHASE_TIMERS.get(self._phase, _NO_TIMER)
         if self._path is not None:
             return self._open_timers()
+        if not self._record.logged_in:
+            return _SERVER_AND_LOGIN if self._is_owed else _CLIENT_AND_LOGIN
         return self._owed_timers() if self._is_owed else _CLIENT_TIMER
 
     def _owed_timers(self) -> frozenset[Timer]:
@@ -208,6 +210,12 @@ class Dialogue(Requests):
     def _answer_slow(self, event: TimedOut) -> None:
         self._passive_slow()
 
+    def _login_slow(self, event: TimedOut) -> None:
+        """`timeout ftp-login`: whoever is awaited just then has used it up."""
+        waits = self._phase not in (Phase.LOCAL, Phase.OPEN) or self._is_owed
+        culprit = Culprit.SERVER_TIMEOUT if waits else Culprit.CLIENT_TIMEOUT
+        self._end(culprit, "timeout ftp-login", f"Login timeout, {_CLOSES}")
+
     def _data_slow(self, event: TimedOut) -> None:
         self._client_never_came()
 
@@ -251,12 +259,16 @@ _DATA_TIMER: Final = frozenset({Timer.DATA})
 _TRANSFER_TIMER: Final = frozenset({Timer.TRANSFER})
 _CLIENT_AND_DATA: Final = _CLIENT_TIMER | _DATA_TIMER
 _SERVER_AND_PASSIVE: Final = frozenset({Timer.SERVER, Timer.PASSIVE})
+_LOGIN_TIMER: Final = frozenset({Timer.LOGIN})
+_CLIENT_AND_LOGIN: Final = _CLIENT_TIMER | _LOGIN_TIMER
+_SERVER_AND_LOGIN: Final = _SERVER_TIMER | _LOGIN_TIMER
 _SERVER_AND_DATA: Final = _SERVER_TIMER | _DATA_TIMER
 _PHASE_TIMERS: Final = {
     Phase.PENALTY: frozenset({Timer.PENALTY}),
-    Phase.LOCAL: _CLIENT_TIMER,
-    Phase.WELCOMING: _SERVER_TIMER,
-    Phase.REPLAYING: _SERVER_TIMER,
+    Phase.LOCAL: _CLIENT_AND_LOGIN,
+    Phase.SUMMONING: _LOGIN_TIMER,
+    Phase.WELCOMING: _SERVER_AND_LOGIN,
+    Phase.REPLAYING: _SERVER_AND_LOGIN,
     Phase.PARTING: _SERVER_TIMER,
     Phase.BLIND: _CLIENT_TIMER | _SERVER_TIMER,
 }
@@ -290,6 +302,7 @@ _TAKEN = {phase: {kind: _EVENTS[kind] for source, kind in ALLOWED if source is p
 _TIMEOUTS: dict[Timer, Callable[[Dialogue, TimedOut], None]] = {
     Timer.CLIENT: Dialogue._client_slow,
     Timer.SERVER: Dialogue._server_slow,
+    Timer.LOGIN: Dialogue._login_slow,
     Timer.PASSIVE: Dialogue._answer_slow,
     Timer.DATA: Dialogue._data_slow,
     Timer.TRANSFER: Dialogue._transfer_slow,

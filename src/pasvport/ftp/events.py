@@ -19,12 +19,14 @@ class Timer(StrEnum):
     """Deadlines the dialogue may want; `Dialogue.timers` says which ones now. Their lengths are the engine's."""
 
     CLIENT = "client"
-    """`timeout client`: the client's next command. Restarted by every byte it sends."""
+    """`timeout client`: the client's next command, a whole line. What is not one yet restarts nothing."""
     SERVER = "server"
     """`timeout server`: the server's next reply. Restarted by every byte it sends."""
     PASSIVE = "passive"
     """The server's answer to PASV or EPSV; far below `timeout server`, because there is another way. Restarted by every
     byte it sends, and when it ran out and is still wanted."""
+    LOGIN = "ftp-login"
+    """`timeout ftp-login`: from accept to an accepted login, the wait in a queue left out; anew after REIN."""
     DATA = "ftp-data"
     """`timeout ftp-data`: from the answer to PASV until the client's data connection is there."""
     TRANSFER = "ftp-transfer"

@@ -80,7 +80,7 @@ def _before_login(phase: Phase, doc: str) -> tuple[Transition, ...]:
 def _replaceable(phase: Phase) -> tuple[Transition, ...]:
     return (
         _row(phase, events.ServerLeft, _AWAY, "another server"),
-        _row(phase, events.TimedOut, _AWAY, "another server"),
+        _row(phase, events.TimedOut, _AWAY, "another server; 421 when no login came in time"),
     )
 
 
@@ -94,11 +94,12 @@ _BEGINNING = (
     _row(_P.LOCAL, events.ClientLeft, _OVER, "the client left"),
     _row(_P.LOCAL, events.DrainRequested, _OVER, "421"),
     _row(_P.LOCAL, events.LoginLimitExceeded, frozenset({_P.PENALTY}), "the source must wait"),
-    _row(_P.LOCAL, events.TimedOut, _OVER, "421: idle"),
+    _row(_P.LOCAL, events.TimedOut, _OVER, "421: idle, or no login in time"),
     *_before_login(_P.SUMMONING, "for a server"),
     _row(_P.SUMMONING, events.ServerAssigned, _STAYS, "noted"),
     _row(_P.SUMMONING, events.ServerConnected, frozenset({_P.WELCOMING}), "its banner comes next"),
     _row(_P.SUMMONING, events.NoServer, _OVER, "421"),
+    _row(_P.SUMMONING, events.TimedOut, _OVER, "421: no login in time"),
     *_before_login(_P.WELCOMING, "for the banner"),
     _row(
         _P.WELCOMING,

@@ -42,6 +42,8 @@ class Timeouts:
     """From the answer to PASV to the client's data connection; None: 60 s, there is always a limit."""
     ftp_transfer: int | None = None
     """No byte of a transfer moved; None: 300 s."""
+    ftp_login: int | None = None
+    """From accept to an accepted login; None: 60 s."""
 
 
 @dataclass(frozen=True, slots=True)
