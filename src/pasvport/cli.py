@@ -31,7 +31,7 @@ from pasvport.control.console import Console
 from pasvport.control.resolve import UNRESOLVED_SERVERS, resolve
 from pasvport.engine import is_compiled
 from pasvport.errors import ConfigError, ResourceError
-from pasvport.logformat import compile_format
+from pasvport.logformat import check_format
 from pasvport.model import Config
 
 PROGRAM = "pasvport"
@@ -225,7 +225,7 @@ def _world(command: CommandLine) -> World:
         environment=dict(os.environ),
         user_id=_user_id,
         group_id=_group_id,
-        check_log_format=_check_log_format,
+        check_log_format=check_format,
         read_file=_read_file,
         hostname=socket.gethostname(),
         build=_build(),
@@ -249,10 +249,6 @@ def _group_id(name: str) -> int | None:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         return None
-
-
-def _check_log_format(text: str) -> None:
-    compile_format(text)
 
 
 def _read_file(path: str) -> str:

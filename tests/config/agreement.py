@@ -19,7 +19,7 @@ from pasvport.config.compiler import Outcome, load
 from pasvport.config.conditions import Build
 from pasvport.config.diagnostics import Speaker, render
 from pasvport.config.world import World
-from pasvport.logformat import compile_format
+from pasvport.logformat import check_format
 from real_haproxy import HAPROXY
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -128,15 +128,11 @@ def _group(name: str) -> int | None:
         return None
 
 
-def _check_log_format(text: str) -> None:
-    compile_format(text)
-
-
 WORLD = World(
     environment=ENVIRONMENT,
     user_id=_user,
     group_id=_group,
-    check_log_format=_check_log_format,
+    check_log_format=check_format,
     build=Build(openssl_version="3.0.0", ssl_library="OpenSSL 3.0.0"),
 )
 

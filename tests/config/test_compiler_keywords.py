@@ -599,7 +599,12 @@ def test_stick_rules():
         ("stick on src,foo", "'stick': unknown converter 'foo'."),
         ("stick on src,sha1", "'stick': converter 'sha1' is not supported yet."),
         ("stick on src,ipmask(99)", "'stick': converter 'ipmask' : invalid args: '99' is not an IPv4 mask."),
-        ("stick on src_port,ipmask(8)", "'stick': converter 'ipmask' cannot be applied to integer values."),
+        ("stick on bin(01020304),ipmask(8)", "'stick': converter 'ipmask' cannot be applied to binary values."),
+        (
+            "stick on bc_src",
+            "'stick': fetch method 'bc_src' extracts information from the server, which is not available during "
+            "request.",
+        ),
         ("stick on src(3)", "'stick': fetch method 'src' : no argument expected, got '3'."),
         ("stick on src if TRUE", "'stick': conditions ('if') are not supported yet."),
         ("stick store-response src", "'stick store-response' is not supported yet."),

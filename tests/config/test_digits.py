@@ -14,7 +14,7 @@ from pasvport.digits import is_number, whole_number
 from pasvport.errors import AddressError
 from pasvport.ftp.passive import ArgumentError, Target, parse_eprt, wants_epsv_all
 from pasvport.model import KeyType
-from pasvport.stick.casts import CASTS, Kind
+from pasvport.sample.casts import CASTS, Kind
 
 ODD = ("¹", "²³", "١٢", "１", "½", "௧", "1_0", " 1", "1 ", "1\n", "+1", "-1", "", "9" * 21, "9" * 5000, "0" * 5000)
 

@@ -21,6 +21,7 @@ FLOOR = {
     "address": 1,
     "model": 2,
     "record": 2,
+    "sample": 2,
     "sight": 2,
     "config": 3,
     "balance": 3,
@@ -45,7 +46,7 @@ FLOOR = {
     "__main__": 8,
 }
 # One pair on one floor, where the upper one is made of the lower.
-WITHIN = {("record", "model")}
+WITHIN = {("record", "model"), ("sample", "model")}
 PURE = {room for room, floor in FLOOR.items() if floor < 4} | {"health"}
 NOT_IN_PURE = {
     *("asyncio", "concurrent", "ctypes", "logging", "multiprocessing", "os", "random", "secrets"),

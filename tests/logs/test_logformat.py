@@ -45,7 +45,7 @@ def test_connect_lines() -> None:
 )
 def test_items(text: str, expected: str | None) -> None:
     if expected is None:
-        with pytest.raises(ConfigError, match="takes 1 argument"):
+        with pytest.raises(ConfigError, match="expects one argument, got 2"):
             compile_format(text)
     else:
         assert rendered(text, in_progress=True, tls_version="TLSv1.3") == expected
@@ -71,6 +71,11 @@ def test_needs_name_only_what_is_read() -> None:
     assert compile_format("%ci %Tt").needs_end
 
 
+ARGUMENTS = {
+    "bool": "(1)", "int": "(1)", "str": "(1)", "bin": "(31)", "ipv4": "(1.2.3.4)", "ipv6": "(::1)",
+}  # fmt: skip
+
+
 class Witness:
     """A record that remembers what was asked of it."""
 
@@ -85,7 +90,7 @@ class Witness:
 @pytest.mark.parametrize(
     "item",
     [f"%{name}" for name in sorted(ALIASES.keys() | EMPTY_ALIASES)]
-    + [f"%[{fetch.name}{'(1)' * fetch.args}]" for fetch in FETCHES.values()],
+    + [f"%[{fetch.name}{ARGUMENTS.get(fetch.name, '')}]" for fetch in FETCHES.values()],
 )
 def test_every_item_reads_what_it_says_it_needs(item: str) -> None:
     renderer, witness = compile_format(item), Witness()
@@ -108,16 +113,16 @@ def test_aliases_of_http_are_refused(name: str) -> None:
         ("%{+Q} x", "no alias"),
         ("a % b", "write '%%'"),
         ("%[src", "']' is missing"),
-        ("%[]", "name of a fetch is missing"),
-        ("%[src,]", "name of a converter is missing"),
-        ("%[nope]", "unknown fetch 'nope'"),
+        ("%[]", "missing fetch method"),
+        ("%[src,]", "missing conv method"),
+        ("%[nope]", "unknown fetch method 'nope'"),
         ("%[src,nope]", "unknown converter"),
         ("%[nbsrv(be)]", "not supported yet"),
         ("%[src,hex]", "not supported yet"),
         ("%[str(a]", "'\\)' is missing"),
-        ("%[int(x)]", "not an integer"),
-        ("%[src(1)]", "takes no argument"),
-        ("%[str]", "takes 1 argument"),
+        ("%[int(x)]", "not a number"),
+        ("%[src(1)]", "no argument expected"),
+        ("%[bool(yes)]", "expects 'true'"),
     ],
 )
 def test_refusals(text: str, words: str) -> None:

@@ -24,7 +24,7 @@ def test_every_alias_is_documented() -> None:
 
 def test_every_fetch_and_every_key_is_documented() -> None:
     page = render_reference()
-    assert all(f"`{name}`" in page or f"`%[{name}]`" in page for name in FETCHES)
+    assert all(f"`{name}`" in page or f"`{name}(" in page or f"`%[{name}]`" in page for name in FETCHES)
     assert all(f"| `{fact.key}` |" in page for fact in (*IDENTITY_FACTS, *SESSION_FACTS, *FTP_FACTS, *TRANSFER_FACTS))
 
 

@@ -55,6 +55,10 @@ FORMATS = (
     "a   b%%c  %_x%-y (%(nm)ci)   %hr %hs  %s%hrl %hsl end  ",
     "%[src,ipmask(8)] %[src,ipmask(24,64)] %[str(aB),upper] %[str(aB),lower] %{+Q,+E}[str(a]b)]",
     "%{+Q}s%{+Q}[srv_name]%ts%%",
+    "%[bin(610062)] %[ipv4(1.2.3.4)] %[ipv6(::1)] %[src,ipmask(255.0.255.0)] %[int(16909060),ipmask(8)]",
+    "%[fe_name,upper] %[str(1.2.3.4),ipmask(8)] %[bool(1),upper] %[int(99999999999999999999)] %[int(010)]",
+    "[%[str( a b )]]",
+    "<%[str()]> <%[bin(00)]>",
     "\u00fcber %ci",
 )
 THEIR_FRAMES = [form for form in LogFormat if form is not LogFormat.JSON]

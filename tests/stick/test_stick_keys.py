@@ -38,6 +38,10 @@ class Ends:
     destination_port: int = 21
     user: bytes = b""
     virtual_host: bytes = b""
+    listener: str = "ftp-control"
+
+    def names(self) -> tuple[str, str, str]:
+        return "fe", "be", ""
 
 
 V6 = Ends(source=bytes.fromhex("20010db8000000000000000000000001"))
@@ -104,13 +108,17 @@ def test_masks_apply_to_their_family():
     assert compile_key(v4_only, wide)(V6) is None
 
 
-@pytest.mark.parametrize("text", ["nonsense", "req.len", "src(1)", "int(x)", "ipv4(::1)", "str", "bin(0)"])
+@pytest.mark.parametrize(
+    "text", ["nonsense", "req.len", "src(1)", "int(x)", "ipv4(::1)", "bool(yes)", "bin(0)", "bin", "bc_src"]
+)
 def test_fetches_that_cannot_be_used_are_refused(text: str):
     with pytest.raises(ConfigError):
         compile_key(expression(text), table_of("string", 20))
 
 
-@pytest.mark.parametrize("text", ["src,ipmask(33)", "src,ipmask", "src,ipmask(8,8,8)", "src,frob", "str(x),ipmask(8)"])
+@pytest.mark.parametrize(
+    "text", ["src,ipmask(33)", "src,ipmask", "src,ipmask(8,8,8)", "src,frob", "bin(01020304),ipmask(8)"]
+)
 def test_converters_that_cannot_be_used_are_refused(text: str):
     with pytest.raises(ConfigError):
         compile_sample(expression(text))

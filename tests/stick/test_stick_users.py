@@ -23,9 +23,9 @@ from pasvport.model import (
     StickRule,
     UseRule,
 )
+from pasvport.sample.patterns import LOOKUPS
 from pasvport.stick.deferral import is_deferred, needs_user
 from pasvport.stick.keys import compile_key, compile_name, compile_sample, is_source_bound
-from pasvport.stick.patterns import LOOKUPS
 
 ORIGIN = model.Origin("test", 1)
 
@@ -40,6 +40,10 @@ class Ends:
     destination_port: int = 21
     user: bytes = b"Alice"
     virtual_host: bytes = b""
+    listener: str = "ftp-control"
+
+    def names(self) -> tuple[str, str, str]:
+        return "fe", "be", ""
 
 
 def expression(fetch: str, *converters: Sequence[str]) -> Expression:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Generic, TypeVar
 
@@ -260,6 +261,18 @@ class ProxyDraft:
     structured_data: Said[str] | None = None
     unique_id_format: Said[str] | None = None
     log_tag: str | None = None
+
+    def formats(self) -> Iterator[tuple[str, Said[str]]]:
+        """Every log-format string that was said, with its keyword."""
+        for name, said in (
+            ("log-format", self.log_format),
+            ("log-format-sd", self.structured_data),
+            ("error-log-format", self.error_log_format),
+            ("log-format-transfer", self.transfer_format),
+            ("unique-id-format", self.unique_id_format),
+        ):
+            if said is not None:
+                yield name, said
 
     @property
     def is_frontend(self) -> bool:

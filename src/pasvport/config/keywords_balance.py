@@ -8,7 +8,7 @@ from dataclasses import replace
 from pasvport.config.arguments import integer
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import Leftover, ProxyDraft, Said
-from pasvport.config.expressions import parse_expression
+from pasvport.config.expressions import read_expression
 from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table, later
 from pasvport.digits import is_number
 from pasvport.model import Algorithm, HashFunction, HashMethod
@@ -66,7 +66,7 @@ def _random(cursor: Cursor, draft: ProxyDraft) -> None:
 
 def _hash(cursor: Cursor, draft: ProxyDraft) -> None:
     word = cursor.argument("balance hash requires a sample expression.")
-    expression = parse_expression(word)
+    expression = read_expression(word)
     if cursor.more:
         raise LineError(f"balance hash takes no other argument (got '{cursor.next}').", cursor.next)
     draft.balance = replace(draft.balance, algorithm=Algorithm.HASH, expression=expression)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pasvport.config.arguments import duration, number
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import Leftover, ProxyDraft, Said
-from pasvport.config.expressions import parse_expression
+from pasvport.config.expressions import read_expression
 from pasvport.config.keywords import Keyword, Misplaced, Place, not_supported
 from pasvport.config.scalars import strict_int
 from pasvport.config.syntax import Word
@@ -203,7 +203,7 @@ def _dynamic(cursor: Cursor, word: Word, keyword: str) -> Expression:
     if not (text.startswith("%[") and text.endswith("]")) or "%" in text[1:]:
         raise LineError(f"{not_supported(f'{keyword} {text}')} A name is one '%[...]', or has no '%'.", word)
     cursor.about = f"failed to parse {keyword} rule '{text}' : "
-    return parse_expression(Word(text[2:-1], word.column, word.width))
+    return read_expression(Word(text[2:-1], word.column, word.width))
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pasvport.config.arguments import duration, size
 from pasvport.config.cursor import Cursor, LineError
 from pasvport.config.draft import ProxyDraft, StickRuleDraft
-from pasvport.config.expressions import parse_expression
+from pasvport.config.expressions import read_expression
 from pasvport.config.keywords import Keyword, Status, Table, later
 from pasvport.config.scalars import ScalarError, parse_time, strict_int
 from pasvport.config.syntax import Word
@@ -228,7 +228,7 @@ def read_stick(cursor: Cursor, draft: ProxyDraft) -> None:
         raise LineError("'stick' expects 'on', 'match', or 'store'.", word)
     expression_word = cursor.argument("'stick' expects a fetch method.")
     cursor.about = "'stick': "
-    expression = parse_expression(expression_word)
+    expression = read_expression(expression_word)
     table = None
     if cursor.more and cursor.words[cursor.at].text == "table":
         cursor.take()

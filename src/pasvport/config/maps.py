@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pasvport.config.world import World
 from pasvport.errors import ConfigError
 from pasvport.model import Expression, MapFile
+from pasvport.sample.converters import MAP_CONVERTERS
 
-MAP_CONVERTERS = ("map", "map_str", "map_beg", "map_end", "map_sub", "map_reg")
 _LINE = re.compile(r"[ \t]*([^ \t\r\n]+)[ \t]*([^\r\n]*)")
 
 

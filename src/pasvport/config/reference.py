@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from pasvport import markdown
 from pasvport.config.compiler import LATER_SECTIONS
-from pasvport.config.expressions import CONVERTERS, FETCHES
 from pasvport.config.keywords import Keyword, Place, Status, Table
 from pasvport.config.keywords_balance import BALANCE
 from pasvport.config.keywords_bind import BIND
@@ -22,6 +21,8 @@ from pasvport.config.keywords_stats import STATS
 from pasvport.config.keywords_stats_socket import SOCKET
 from pasvport.config.keywords_stick import STORED, TABLE
 from pasvport.markdown import code, publish
+from pasvport.sample.converters import CONVERTERS
+from pasvport.sample.fetches import FETCHES, Fetch, Since
 
 D = TypeVar("D")
 
@@ -92,16 +93,20 @@ def _row(row: Keyword[D], places: bool) -> tuple[str, ...]:
 
 
 def _expressions() -> str:
-    fetches = ((code(fetch.name + fetch.syntax), fetch.type, fetch.doc) for fetch in FETCHES.values())
-    converters = ((code(item.name + item.syntax), item.type, item.doc) for item in CONVERTERS.values())
+    fetches = ((code(fetch.name + fetch.syntax), fetch.kind.value, _where(fetch)) for fetch in FETCHES.values())
+    converters = ((code(item.name + item.syntax), item.gives.value, item.doc) for item in CONVERTERS.values())
     return "\n".join(
         [
-            "## Expressions of `stick`, `balance hash`, `use_backend` and `use-server`",
+            "## Expressions of `stick`, `balance hash`, `use_backend`, `use-server` and log formats",
             "",
             markdown.table(("fetch", "gives", "meaning"), fetches),
             markdown.table(("converter", "gives", "meaning"), converters),
         ]
     )
+
+
+def _where(fetch: Fetch) -> str:
+    return fetch.doc if fetch.since is Since.ACCEPT else f"{fetch.doc}; log formats only"
 
 
 def _logs() -> str:

@@ -115,14 +115,8 @@ def _log_targets(judged: Judged) -> None:
 def _log_formats(judged: Judged) -> None:
     seen: set[tuple[str, str]] = set()
     for proxy in judged.started:
-        for name, said in (
-            ("log-format", proxy.log_format),
-            ("log-format-sd", proxy.structured_data),
-            ("error-log-format", proxy.error_log_format),
-            ("log-format-transfer", proxy.transfer_format),
-            ("unique-id-format", proxy.unique_id_format),
-        ):
-            if said is not None and proxy.is_frontend and (name, str(said.line.origin)) not in seen:
+        for name, said in proxy.formats() if proxy.is_frontend else ():
+            if (name, str(said.line.origin)) not in seen:
                 seen.add((name, str(said.line.origin)))
                 _log_format(judged, name, said)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pasvport.config.diagnostics import Form, Severity, nearest
 from pasvport.config.draft import ProxyDraft, Said
-from pasvport.config.expressions import needs_ftp
 from pasvport.config.judged import Judged, titled
 from pasvport.config.keywords_ftp import is_dynamic
-from pasvport.config.maps import MAP_CONVERTERS, maps_of, read_map
+from pasvport.config.maps import maps_of, read_map
 from pasvport.config.syntax import Line
 from pasvport.errors import ConfigError
 from pasvport.model import Expression, Mode
+from pasvport.sample.converters import MAP_CONVERTERS
+from pasvport.sample.expressions import needs_ftp
 
 _MOST_TOLD = 10
 
@@ -80,8 +82,17 @@ def _where_read(judged: Judged) -> Iterator[tuple[ProxyDraft, Said[Expression], 
     for proxy in judged.proxies:
         for said in _choices(proxy):
             yield proxy, said, ""
-        for said in _keys(proxy):
+        for said in (*_keys(proxy), *_logged(judged, proxy)):
             yield proxy, said, _base(judged, said.line)
+
+
+def _logged(judged: Judged, proxy: ProxyDraft) -> Iterator[Said[Expression]]:
+    """The expressions of the log formats that name a map. One that is wrong is told elsewhere."""
+    for _, said in proxy.formats() if proxy.is_frontend else ():
+        if "map" in said.value:
+            with suppress(ConfigError):
+                found = judged.world.check_log_format(said.value)
+                yield from (Said(each, said.line, said.word) for each in found)
 
 
 def _base(judged: Judged, line: Line) -> str:

@@ -215,6 +215,10 @@ class _Attempt(NamedTuple):
     destination: bytes = b""
     destination_port: int = 0
     virtual_host: bytes = b""
+    listener: str = ""
+
+    def names(self) -> tuple[str, str, str]:
+        return "", "", ""
 
 
 class Dice:

@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pasvport.logformat import (
     CONNECT_FORMAT,
@@ -82,13 +83,12 @@ class ProxyLogger:
         self,
         proxy: Proxy,
         outlets: Sequence[Outlet],
-        hostname: str,
-        process_id: int,
+        compile_: Callable[..., Renderer],
         clock: Callable[[], float],
         xferlog: Outbox | None = None,
     ) -> None:
         def compiled(text: str | None) -> Renderer | None:
-            return compile_format(text, hostname=hostname, process_id=process_id) if text is not None else None
+            return compile_(text) if text is not None else None
 
         logging = proxy.logging
         self._policy = logging
@@ -103,7 +103,7 @@ class ProxyLogger:
         self._structured = (
             compiled(logging.structured_data) if any(outlet.wants_structured for outlet in outlets) else None
         )
-        self._unique_id = self._wanted_unique_id(proxy, hostname, process_id)
+        self._unique_id = self._wanted_unique_id(proxy, compile_)
         self._connect = compile_format(CONNECT_FORMAT)
         self._connect_unix = compile_format(CONNECT_UNIX_FORMAT)
         self.needs = self._all_needs()
@@ -180,12 +180,12 @@ class ProxyLogger:
             for outlet in self._objects:
                 outlet.write_object(level, fields, now)
 
-    def _wanted_unique_id(self, proxy: Proxy, hostname: str, process_id: int) -> Renderer | None:
+    def _wanted_unique_id(self, proxy: Proxy, compile_: Callable[..., Renderer]) -> Renderer | None:
         """`unique-id-format`, if any line says the id."""
         said = bool(self._objects) or any("unique_id" in renderer.needs for renderer in self._renderers())
         if proxy.unique_id_format is None or not said:
             return None
-        return compile_format(proxy.unique_id_format, hostname=hostname, process_id=process_id, mandatory=False)
+        return compile_(proxy.unique_id_format, mandatory=False)
 
     def _renderers(self) -> list[Renderer]:
         used = (self._format, self._transfer_format, self._structured)
@@ -217,6 +217,7 @@ class Logger:
         self._process_id = process_id
         self._hostname = socket.gethostname()
         self._settings = config.settings
+        self._maps = config.maps
         self._dropped = dropped
         self._clock = clock
         self._streams = {target: number for number, target in enumerate(stream_targets(config))}
@@ -229,7 +230,8 @@ class Logger:
         """The logger of one proxy. Raises ConfigError when a format does not compile (the compiler has checked)."""
         tag = proxy.logging.tag or self._settings.log_tag
         outlets = self._outlets(proxy.logging.targets, tag)
-        return ProxyLogger(proxy, outlets, self._hostname, self._process_id, self._clock, self._xferlog(proxy))
+        compiled = partial(compile_format, hostname=self._hostname, process_id=self._process_id, maps=self._maps)
+        return ProxyLogger(proxy, outlets, compiled, self._clock, self._xferlog(proxy))
 
     def say(self, level: int, text: str) -> None:
         """A message of the process itself to the global targets; `level` is a syslog level, 0..7."""

@@ -127,6 +127,19 @@ class Seeker(Relay):
     def virtual_host(self) -> bytes:
         return b""
 
+    @property
+    def listener(self) -> str:
+        return self.doorway.bind.name or ""
+
+    def names(self) -> tuple[str, str, str]:
+        """Of the frontend, the backend and the server; "" for what is not chosen yet."""
+        backend, server = self.backend, self.pick
+        return (
+            self.doorway.frontend.proxy.name,
+            backend.proxy.name if backend is not None else "",
+            server.model.name if server is not None else "",
+        )
+
     # --- choosing a server ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:

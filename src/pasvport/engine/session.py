@@ -195,15 +195,6 @@ class Session(Connector):
             self._add_addresses(record)
         return record
 
-    def names(self) -> tuple[str, str, str]:
-        """Of the frontend, the backend and the server; "" for what is not chosen yet."""
-        backend, server = self.backend, self.pick
-        return (
-            self.doorway.frontend.proxy.name,
-            backend.proxy.name if backend is not None else "",
-            server.model.name if server is not None else "",
-        )
-
     def _add_addresses(self, record: SessionRecord) -> None:
         """Addresses that cost a system call, only when a log format asks for them."""
         needs, server = self.doorway.frontend.log_needs, self.pick

@@ -7,6 +7,7 @@ from pasvport.logformat.renderer import (
     FTPLOG_FORMAT,
     TCPLOG_FORMAT,
     Renderer,
+    check_format,
     compile_format,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "FTP_TRANSFER_FORMAT",
     "TCPLOG_FORMAT",
     "Renderer",
+    "check_format",
     "compile_format",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pasvport.logformat import ftp_reference
 from pasvport.logformat.aliases import ALIASES, EMPTY_ALIASES, HTTP_ALIASES, Alias
 from pasvport.logformat.facts import FTP_FACTS, TRANSFER_FACTS
-from pasvport.logformat.fetches import CONVERTERS, FETCHES
+from pasvport.logformat.fetches import FETCHES
 from pasvport.logformat.items import Kind
 from pasvport.logformat.renderer import (
     CONNECT_FORMAT,
@@ -15,6 +15,7 @@ from pasvport.logformat.renderer import (
 )
 from pasvport.logformat.syslog import FACILITIES, LEVELS
 from pasvport.logformat.tables import names, table
+from pasvport.sample.converters import CONVERTERS
 
 _INTRODUCTION = f"""# Logging
 
@@ -78,7 +79,7 @@ the message too.
 
 def render_reference() -> str:
     """The whole page, in Markdown."""
-    fetches = ((f"`{fetch.name}`", fetch.meaning) for fetch in FETCHES.values() if fetch.name not in _OF_FTP)
+    fetches = ((f"`{fetch.name}{fetch.syntax}`", fetch.doc) for fetch in FETCHES.values() if fetch.name not in _OF_FTP)
     parts = (
         _INTRODUCTION,
         table("Aliases", ("alias", "meaning", "flags", "known"), map(_alias_row, _sorted_aliases())),

@@ -8,10 +8,13 @@ from operator import attrgetter
 from pasvport.errors import ConfigError
 from pasvport.logformat.aliases import ALIASES, EMPTY_ALIASES, HOSTNAME, PROCESS_ID, is_plain, unsupported_reason
 from pasvport.logformat.escape import escape_text
-from pasvport.logformat.fetches import compile_expression
+from pasvport.logformat.fetches import FETCHES, compile_sample
 from pasvport.logformat.items import Flags, Kind, Read, constant, flagged
 from pasvport.logformat.scanner import Literal, Part, Sample, Variable, scan
+from pasvport.model import Expression, MapFile
 from pasvport.record import SessionRecord
+from pasvport.sample.converters import MAP_CONVERTERS, Maps
+from pasvport.sample.expressions import checked
 
 TCPLOG_FORMAT = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"
 """`option tcplog` (HAProxy manual, section 8.2.2)."""
@@ -77,28 +80,41 @@ class Renderer:
         )
 
 
-def compile_format(text: str, *, hostname: str = "-", process_id: int = 0, mandatory: bool = True) -> Renderer:
+def compile_format(
+    text: str, *, hostname: str = "-", process_id: int = 0, mandatory: bool = True, maps: Maps = ()
+) -> Renderer:
     """The renderer of a log-format string; `hostname` and `process_id` are what %H and %pid say.
 
-    `mandatory` prints `-` for an empty value; unique ids (False) print nothing. Raises ConfigError for whatever
-    HAProxy 2.6 refuses in TCP mode (it says "failed to parse log-format : ..."), and for fetches not supported yet.
+    `mandatory` prints `-` for an empty value; unique ids (False) print nothing. `maps` are the configuration's. Raises
+    ConfigError for whatever HAProxy 2.6 refuses in TCP mode (it says "failed to parse log-format : ..."), for fetches
+    not supported yet, and for a map that is not among `maps`.
     """
-    compiler = _Compiler(hostname, process_id, mandatory)
+    compiler = _Compiler(hostname, process_id, mandatory, maps)
     _must_be_writable(text)
     for part in scan(text):
         compiler.add(part)
     return Renderer(compiler.pieces, compiler.plain, frozenset(compiler.needs), compiler.needs_end)
 
 
+def check_format(text: str) -> tuple[Expression, ...]:
+    """The expressions in a log-format string, whatever the maps they name hold. Raises ConfigError otherwise."""
+    samples = [part for part in scan(text) if isinstance(part, Sample)]
+    found = tuple(checked("", sample.calls, FETCHES) for sample in samples)
+    named = {converter.args[0] for each in found for converter in each.converters if converter.name in MAP_CONVERTERS}
+    compile_format(text, maps=tuple(map(MapFile, named)))
+    return found
+
+
 class _Compiler:
     """Collects pieces; `%{+X}o` changes the flags of everything after it."""
 
-    def __init__(self, hostname: str, process_id: int, mandatory: bool) -> None:
+    def __init__(self, hostname: str, process_id: int, mandatory: bool, maps: Maps) -> None:
         self.pieces: list[str | Read] = []
         self.plain: dict[Read, str] = {}
         self.needs: set[str] = set()
         self.needs_end = False
         self._flags = Flags(mandatory=mandatory)
+        self._maps = maps
         self._constants = {HOSTNAME: constant(hostname), PROCESS_ID: constant(str(process_id))}
 
     def add(self, part: Part) -> None:
@@ -118,12 +134,12 @@ class _Compiler:
             self.pieces[-1:] = [last + text] if self.pieces else [text]
 
     def _add_sample(self, part: Sample) -> None:
-        read, fetch = compile_expression(part.calls)
+        read, reading = compile_sample(part.calls, self._maps)
         flags = self._flags.changed(part.flags)
         shown: Read = read if flags.quote or not flags.mandatory else lambda record: read(record) or "-"
         self.pieces.append(flagged(shown, Kind.TEXT, flags))
-        self.needs.update(fetch.reads)
-        self.needs_end = self.needs_end or fetch.final
+        self.needs.update(reading.reads)
+        self.needs_end = self.needs_end or reading.final
 
     def _add_variable(self, part: Variable) -> None:
         flags = self._flags.changed(part.flags)

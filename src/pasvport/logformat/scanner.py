@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from pasvport.digits import is_number
 from pasvport.errors import ConfigError
-from pasvport.logformat.fetches import Call, scan_expression
+from pasvport.sample.scan import Call
+from pasvport.sample.scan import scan as scan_calls
 
 _ALIAS = re.compile(r"[A-Za-z0-9]+")
 _TEXT = re.compile(r"[^% ]+")
@@ -90,7 +91,7 @@ def _with_flags(text: str, position: int) -> tuple[Part, int]:
 
 def _item(text: str, position: int, flags: str) -> tuple[Part, int]:
     if text[position] == "[":
-        calls, end = scan_expression(text, position + 1)
+        calls, end = scan_calls(text, position + 1, "]")
         return Sample(calls, flags), end + 1
     found = _ALIAS.match(text, position)
     assert found is not None

@@ -14,8 +14,10 @@ from functools import partial
 
 from pasvport.errors import ConfigError
 from pasvport.model import Expression, KeyType, StickTable
-from pasvport.stick.casts import CASTS, Value, address_text, to_v4
-from pasvport.stick.samples import Endpoints, Maps, Sample, compile_expression
+from pasvport.sample.casts import CASTS, Value, address_text, to_v4
+from pasvport.sample.converters import Maps
+from pasvport.stick import samples
+from pasvport.stick.samples import Endpoints, Sample
 
 _LONGEST_ADDRESS = 45
 
@@ -31,7 +33,7 @@ def compile_key(expression: Expression, table: StickTable, maps: Maps = ()) -> K
     Raises ConfigError for a fetch or converter that is not supported, wrong arguments, or a type that cannot become
     the table's.
     """
-    kind, sample = compile_expression(expression, maps)
+    kind, sample = samples.compile_sample(expression, maps)
     convert = CASTS[table.key_type].get(kind)
     if convert is None:
         raise ConfigError(f"type of fetch not usable with type of stick-table '{table.name}'.")
@@ -49,7 +51,7 @@ def compile_sample(expression: Expression, maps: Maps = ()) -> Key:
 
     Raises ConfigError as `compile_key` does.
     """
-    kind, sample = compile_expression(expression, maps)
+    kind, sample = samples.compile_sample(expression, maps)
     return partial(_converted, sample, CASTS[KeyType.BINARY][kind])
 
 
@@ -58,7 +60,7 @@ def compile_name(expression: Expression, maps: Maps = ()) -> Callable[[Endpoints
 
     The name need not be that of anything. Raises ConfigError as `compile_key` does.
     """
-    kind, sample = compile_expression(expression, maps)
+    kind, sample = samples.compile_sample(expression, maps)
     return partial(_named, partial(_converted, sample, CASTS[KeyType.STRING][kind]))
 
 

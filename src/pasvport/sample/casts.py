@@ -1,4 +1,4 @@
-"""One type of value as another: what a table's key, a hash or a converter needs of a sample.
+"""The types of samples, and one as another: what a table's key, a hash, a log line or a converter needs of it.
 
 The conversions are HAProxy's (configuration manual, 7.3.1 and `stick-table type`).
 """
@@ -137,3 +137,14 @@ CASTS: Mapping[KeyType, Mapping[Kind, Callable[[Value], bytes | None]]] = {
         Kind.BINARY: _bytes,
     },
 }
+
+
+def _any_address(value: Value) -> bytes | None:
+    return _parsed_v4(value) or _parsed_v6(value)
+
+
+INTO: Mapping[Kind, Mapping[Kind, Callable[[Value], Value | None]]] = {
+    Kind.STRING: CASTS[KeyType.STRING],
+    Kind.ADDRESS: {Kind.ADDRESS: _bytes, Kind.IPV6: _bytes, Kind.INTEGER: _word, Kind.STRING: _any_address},
+}
+"""By what a converter takes: how it is made, in silence, of each type that can become it."""

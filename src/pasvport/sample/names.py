@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pasvport.config.keywords import words
-
-KNOWN_FETCHES = frozenset(
-    words("""
+_FETCHES = """
 always_false always_true avg_queue base base32 baseq bc_dst bc_dst_port bc_err bc_err_str bc_http_major bc_src
 bc_src_port be_conn be_conn_free be_id be_name be_server_timeout be_sess_rate be_tunnel_timeout bin bool
 capture.req.hdr capture.req.method capture.req.uri capture.req.ver capture.res.hdr capture.res.ver connslots cook
@@ -62,11 +59,9 @@ ssl_fc_server_traffic_secret_0 ssl_fc_session_id ssl_fc_session_key ssl_fc_sni s
 ssl_s_chain_der ssl_s_der ssl_s_i_dn ssl_s_key_alg ssl_s_notafter ssl_s_notbefore ssl_s_s_dn ssl_s_serial
 ssl_s_sha1 ssl_s_sig_alg ssl_s_version status stopping str table_avl table_cnt thread unique-id url url32 url_ip
 url_param url_port urlp urlp_val uuid var wait_end
-""")
-)
+"""
 
-KNOWN_CONVERTERS = frozenset(
-    words("""
+_CONVERTERS = """
 add add_item aes_gcm_dec and b64dec base64 be2dec be2hex bool bytes capture-req capture-res concat cpl crc32
 crc32c cut_crlf debug digest div djb2 even field fix_is_valid fix_tag_value hex hex2i hmac host_only htonl
 http_date iif in_table ipmask json json_query jwt_header_query jwt_payload_query jwt_verify language length lower
@@ -79,5 +74,7 @@ table_expire table_gpc table_gpc0 table_gpc0_rate table_gpc1 table_gpc1_rate tab
 table_http_err_cnt table_http_err_rate table_http_fail_cnt table_http_fail_rate table_http_req_cnt
 table_http_req_rate table_idle table_kbytes_in table_kbytes_out table_server_id table_sess_cnt table_sess_rate
 table_trackers ub64dec ub64enc ungrpc unset-var upper url_dec url_enc utime word wt6 xor xxh3 xxh32 xxh64
-""")
-)
+"""
+
+KNOWN_FETCHES = frozenset(_FETCHES.split())
+KNOWN_CONVERTERS = frozenset(_CONVERTERS.split())
