@@ -1,4 +1,4 @@
-"""A worker that does nothing but what its environment says: `FAKE_WORKER` is one of the words below.
+"""A worker that does nothing but what a file says, which is named in its environment by `FAKE_WORKER`: a word.
 
 ready: gets ready and stays. refuses: BootFailed. dies: exits with 7 at once. talks: writes to stderr and
 fails. mute: never answers. stubborn: gets ready, obeys nothing.
@@ -7,6 +7,7 @@ fails. mute: never answers. stubborn: gets ready, obeys nothing.
 import os
 import sys
 import time
+from pathlib import Path
 
 from pasvport.wire import BootFailed, Deframer, Drained, HardStop, Notice, Ready, SoftStop, encode
 
@@ -28,9 +29,8 @@ def obey(control):
             os.write(control, encode(Notice(5, type(message).__name__)))
 
 
-def main():
-    control = int(sys.argv[1])
-    role = os.environ["FAKE_WORKER"]
+def main(control, release):
+    role = Path(os.environ["FAKE_WORKER"]).read_text()
     if role == "dies":
         sys.exit(7)
     if role == "refuses":
@@ -44,6 +44,4 @@ def main():
             os.write(control, encode(Ready()))
         time.sleep(600)
     obey(control)
-
-
-main()
+    return 0

@@ -1,7 +1,5 @@
 """A worker that turns in circles for ever once a peer says `hang`."""
 
-import sys
-
 from pasvport.engine import worker
 from pasvport.engine.pump import Pump
 
@@ -16,6 +14,3 @@ def hangs(self, data):
 
 Pump._offer = hangs
 main = worker.main
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), *sys.argv[2:]))

@@ -8,10 +8,9 @@ import signal
 import socket
 import sys
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from farm.balancers import until_serving
-from farm.processes import Child, descendants, is_running, parents
+from farm.processes import Child, command_line, descendants, is_running, parents
 from farm.waiting import until
 from pasvport.address import packed
 from pasvport.steering import worker_of
@@ -136,9 +135,7 @@ class Running(Child):
 
 def workers_of(pid):
     found = [
-        child
-        for child in descendants(pid)
-        if is_running(child) and b"pasvport.engine.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+        child for child in descendants(pid) if is_running(child) and b"pasvport.engine.worker" in command_line(child)
     ]
     return sorted(found)
 

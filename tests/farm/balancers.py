@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from farm import journal
-from farm.processes import Child, descriptors
+from farm.processes import Child, command_line, descriptors
 from farm.waiting import until, until_listening
 
 
@@ -117,7 +117,7 @@ class Pasvport(Balancer):
 
     def workers(self) -> set[int]:
         assert self.child is not None
-        return self.child.family() - {self.pid}
+        return {pid for pid in self.child.family() - {self.pid} if b"pasvport.engine.worker" in command_line(pid)}
 
 
 def until_serving(child: Child, pidfile: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pasvport.control import crew as crew_module
 from pasvport.control.crew import Crew
+from pasvport.control.launcher import Launcher
 from pasvport.control.workers import Worker, describe
 from pasvport.errors import ResourceError
 from pasvport.wire import CloseListeners, HardStop, Notice, SoftStop
@@ -17,10 +18,11 @@ DEADLINE = 20.0
 
 
 @pytest.fixture
-def role(monkeypatch):
-    """Choose what the workers will do."""
+def role(monkeypatch, tmp_path):
+    """Choose what the workers will do that start from now on."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
-    return lambda word: monkeypatch.setenv("FAKE_WORKER", word)
+    monkeypatch.setenv("FAKE_WORKER", str(tmp_path / "role"))
+    return (tmp_path / "role").write_text
 
 
 class Stage:
@@ -32,10 +34,11 @@ class Stage:
         self.complaints = []
         self.pids = []
         self.happened = asyncio.Event()
+        self.launcher = Launcher("fake_worker")
         self.crew = Crew(size, self.spawn, message=self.message, ended=self.end)
 
     def spawn(self, number, received, left):
-        worker = Worker(number, [], received=received, left=left, complained=self.complain, module="fake_worker")
+        worker = Worker(number, [], received=received, left=left, complained=self.complain, launcher=self.launcher)
         self.pids.append(worker.pid)
         self.happened.set()
         return worker
@@ -69,6 +72,7 @@ def play(scene, size=2):
                 await scene(stage)
         finally:
             await stage.crew.end(0.5)
+            stage.launcher.end()
 
     asyncio.run(run())
 

@@ -1,6 +1,5 @@
 """A reload: another generation takes over, and nobody who connects or is connected notices."""
 
-import re
 import shutil
 import signal
 from pathlib import Path
@@ -9,8 +8,9 @@ import pytest
 
 import pasvport
 from farm.ports import free_ports
+from farm.processes import command_line, descendants, is_running
 from farm.waiting import until
-from process_rig import Running, Upstream, configuration, is_cut, session, source_for, talk
+from process_rig import Running, Upstream, configuration, is_cut, kill, session, source_for, talk
 
 
 @pytest.fixture
@@ -52,18 +52,57 @@ def test_invalid_text_is_refused_and_the_old_generation_serves_on(tmp_path, upst
             pass
 
 
-def test_another_release_installed_meanwhile_is_refused(tmp_path, upstream, port):
-    installed = tmp_path / "installed" / "pasvport"
-    shutil.copytree(Path(pasvport.__file__).parent, installed, ignore=shutil.ignore_patterns("__pycache__"))
-    with Running(tmp_path, configuration(port, upstream.port), "-W", PYTHONPATH=str(installed.parent)) as balancer:
-        before = balancer.workers()
-        (installed / "__init__.py").write_text('__version__ = "99.1"\n__release_date__ = "2099/01/01"\n')
-        balancer.signal(signal.SIGHUP)
-        balancer.wait_for(rf"pasvport 99\.1 is installed but {re.escape(pasvport.__version__)} is running")
-        balancer.wait_for("Loading failure!")
-        assert balancer.workers() == before
-        with session(port, upstream):
+@pytest.fixture
+def installed(tmp_path):
+    """A release of its own, in a folder that may be changed."""
+    folder = tmp_path / "installed" / "pasvport"
+    shutil.copytree(Path(pasvport.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def replaced_by_another_release(installed):
+    shutil.rmtree(installed)
+    installed.mkdir()
+    (installed / "__init__.py").write_text('__version__ = "99.1"\n__release_date__ = "2099/01/01"\n')
+
+
+def test_a_worker_that_dies_after_another_release_was_installed_is_replaced(tmp_path, upstream, port, installed):
+    text = configuration(port, upstream.port)
+    with Running(tmp_path, text, PYTHONPATH=str(installed.parent)) as balancer:
+        first, second = balancer.workers()
+        replaced_by_another_release(installed)
+        for pid in (first, second):
+            kill(pid)
+            balancer.wait_for(rf"Current worker \({pid}\) exited with code 137 \(Killed\): 0 sessions lost")
+        until(lambda: len(balancer.workers()) == 2, "other workers")
+        for number in range(2):
+            with session(port, upstream, source_for(number)):
+                pass
+        assert not {first, second} & set(balancer.workers())
+
+
+def test_a_fork_server_that_is_killed_is_started_again(tmp_path, upstream, port, installed):
+    """Where this release is still installed; otherwise those who serve serve on, and the reason is said."""
+    text = configuration(port, upstream.port)
+    with Running(tmp_path, text, PYTHONPATH=str(installed.parent)) as balancer:
+        kill(fork_server(balancer))
+        first, second = balancer.workers()
+        kill(first)
+        balancer.wait_for(rf"Current worker \({first}\) exited")
+        until(lambda: len(balancer.workers()) == 2, "another worker")
+        with session(port, upstream, source_for(0)), session(port, upstream, source_for(1)):
             pass
+        replaced_by_another_release(installed)
+        kill(fork_server(balancer))
+        kill(max(balancer.workers(), key=lambda pid: pid != second))
+        balancer.wait_for("pasvport 99.1 is installed but .* is running")
+        with session(port, upstream, source_for(1)):
+            pass
+
+
+def fork_server(balancer):
+    running = filter(is_running, descendants(balancer.pid))
+    return next(pid for pid in running if b"pasvport.engine.fork_server" in command_line(pid))
 
 
 def test_a_port_that_is_taken_refuses_the_whole(tmp_path, upstream, port):

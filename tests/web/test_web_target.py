@@ -32,6 +32,10 @@ PAGE = Stats(enabled=True, uri="/farm")
         ("/metrics?scope=server&no-maint", Target(Page.METRICS, query="scope=server&no-maint")),
         ("/metricsx", Target(Page.NOTHING)),
         ("/health", Target(Page.HEALTH)),
+        ("/health/ready", Target(Page.HEALTH)),
+        ("/health/ready?verbose", Target(Page.HEALTH)),
+        ("/health/live", Target(Page.ALIVE)),
+        ("/health/", Target(Page.NOTHING)),
         ("/dashboard", Target(Page.HTML)),
         ("/dashboard/data?after=3", Target(Page.LIVE, query="after=3")),
         ("/dashboard/dashboard.js", Target(Page.FILE, name="dashboard.js")),
@@ -65,6 +69,7 @@ def test_a_proxy_for_metrics_has_nothing_else(raw) -> None:
 def test_a_proxy_for_metrics_has_metrics_and_health() -> None:
     assert parse("/metrics", Stats(enabled=False, metrics=True)).page is Page.METRICS
     assert parse("/health", Stats(enabled=False, metrics=True)).page is Page.HEALTH
+    assert parse("/health/live", Stats(enabled=False, metrics=True)).page is Page.ALIVE
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class Farm:
             server=lambda proxy, server, name: count((server, name), 0),
         )
         workers = self.config.settings.nbthread
-        self.crew = SimpleNamespace(members=[SimpleNamespace(is_ready=True) for _ in range(workers)])
+        self.crew = SimpleNamespace(members=[SimpleNamespace(is_ready=True, is_suspect=False) for _ in range(workers)])
 
     def check(self, outcome):
         self.roster.check_finished(1, 0, CheckResult(*outcome, duration=3))

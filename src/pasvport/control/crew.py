@@ -48,6 +48,7 @@ class Crew:
         self._excuses: dict[int, str] = {}
         self._short_lives: dict[int, int] = {}
         self._pauses: dict[int, asyncio.TimerHandle] = {}
+        self._absent: dict[int, float] = {}
         self._drained: set[int] = set()
         self._leaving = False
         self._one_by_one = False
@@ -87,6 +88,7 @@ class Crew:
             self._message(worker, message)
 
     def _ready(self, worker: Worker) -> None:
+        self._absent.pop(worker.number, None)
         future = self._booting.get(worker.number)
         if future is not None and not future.done():
             future.set_result(None)
@@ -120,6 +122,7 @@ class Crew:
     def _replace(self, worker: Worker) -> None:
         """At once the first time; after ever longer pauses for one that keeps dying young."""
         number = worker.number
+        self._absent.setdefault(number, asyncio.get_running_loop().time())
         short = 0 if worker.age > _STEADY else self._short_lives.get(number, 0) + 1
         self._short_lives[number] = short
         pause = 0.0 if short <= 1 else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (short - 2))
@@ -149,6 +152,11 @@ class Crew:
     def is_leaving(self) -> bool:
         """Whether workers end because they shall."""
         return self._leaving
+
+    @property
+    def absence(self) -> float:
+        """Seconds since when a worker has been missing that is to be replaced, of the one longest gone; 0: none is."""
+        return asyncio.get_running_loop().time() - min(self._absent.values()) if self._absent else 0.0
 
     @property
     def members(self) -> list[Worker]:

@@ -166,7 +166,7 @@ class Generation:
                     received=received,
                     left=left,
                     complained=self._complained,
-                    module=self.manner.worker_module,
+                    launcher=self.manner.launcher,
                 )
         except OSError:
             ours.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from pasvport.control.launcher import Launcher
 from pasvport.control.ports import Ports
-from pasvport.control.workers import WORKER_MODULE, Worker
+from pasvport.control.workers import Worker
 from pasvport.wire import EntryLearnt
 
 
@@ -24,8 +25,8 @@ class Successor(Protocol):
 class Manner:
     """How generations are run, whatever their configuration says."""
 
+    launcher: Launcher
     master_worker: bool = False
-    worker_module: str = WORKER_MODULE
     mixed: bool = False
     """The number of workers has changed: connections that waited in a queue then are not where they would be steered
     now, so a client's may be in two workers."""

@@ -18,11 +18,11 @@ from functools import partial
 from pasvport.config.diagnostics import Diagnostics
 from pasvport.control import handover, host, places
 from pasvport.control.console import Console
+from pasvport.control.launcher import WORKER_MODULE
 from pasvport.control.on_demand import runtime_api, web_pages
 from pasvport.control.openings import settle_port_range
 from pasvport.control.ports import Ports
 from pasvport.control.supervisor import Orders, Reread, Supervisor
-from pasvport.control.workers import WORKER_MODULE
 from pasvport.errors import ResourceError
 from pasvport.model import Config
 

@@ -19,12 +19,12 @@ from pasvport.control.background import in_thread
 from pasvport.control.console import Console
 from pasvport.control.continuance import close_frontends, keep_orders
 from pasvport.control.generation import Generation, cancel
+from pasvport.control.launcher import WORKER_MODULE, Launcher
 from pasvport.control.manner import Manner
 from pasvport.control.ports import Ports
 from pasvport.control.service import Service
 from pasvport.control.succession import Legacy, hand_over
 from pasvport.control.watchdog import Watchdog
-from pasvport.control.workers import WORKER_MODULE
 from pasvport.errors import ConfigError, PasvportError, ResourceError
 from pasvport.model import Config
 from pasvport.wire import SoftStop
@@ -75,7 +75,8 @@ class Supervisor:
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._ending: asyncio.Future[int] = self._loop.create_future()
         self._soft_stop: asyncio.Task[None] | None = None
-        self._manner = Manner(orders.master_worker, orders.worker_module)
+        self._launcher = Launcher(orders.worker_module)
+        self._manner = Manner(self._launcher, orders.master_worker)
         self.generation = Generation(config, ports, console, self._manner)
         state_files.apply(config, self.generation.roster, lambda proxy, text: self.generation.say_all([(proxy, text)]))
         self.former: list[Generation] = []
@@ -122,6 +123,11 @@ class Supervisor:
             await self._close()
 
     async def _start(self) -> None:
+        try:
+            # It reads the workers' code while services start.
+            self._launcher.begin()
+        except OSError as error:
+            raise ResourceError(f"cannot start workers: {error.strerror}") from error
         for service in self._services:
             await service.start()
         await self.generation.start()
@@ -136,6 +142,7 @@ class Supervisor:
             await service.close()
         everything = (*self.former, self.generation)
         await asyncio.gather(*(generation.close() for generation in everything), *self._closing)
+        self._launcher.end()
 
     def _went_wrong(self, _loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
         """Something was raised where nobody waits for it: one event is lost, the rest goes on."""

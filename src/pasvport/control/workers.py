@@ -1,7 +1,6 @@
-"""One worker process: exec'd, spoken to over the wire, watched, reaped.
+"""One worker process: launched, spoken to over the wire, watched, reaped.
 
-A worker is a fresh interpreter, never a fork of the running supervisor: it inherits the descriptors named here and
-nothing else. Its end is seen through a pidfd, so that no SIGCHLD is needed and no other child is touched.
+Its end is seen through a pidfd, so that no SIGCHLD is needed and no other child is touched.
 """
 
 from __future__ import annotations
@@ -11,18 +10,14 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
-import pasvport
 from pasvport.bounds import LONGEST_TEXT, visible
+from pasvport.control.launcher import Launcher, reap
 from pasvport.errors import WireError
 from pasvport.wire import FROM_WORKER, Deframer, Message, Ready, Start, encode
 
-WORKER_MODULE = "pasvport.engine.worker"
 _CHUNK = 256 << 10
 _TURN = 200
 """Messages taken in one turn of the loop; more wait, and with them whoever tells so much."""
@@ -57,7 +52,7 @@ class Worker:
         received: Received,
         left: Left,
         complained: Complained,
-        module: str = WORKER_MODULE,
+        launcher: Launcher,
     ) -> None:
         self.number = number
         self._received = received
@@ -73,10 +68,8 @@ class Worker:
         """What it told that no sound worker tells, for which it was killed."""
         self._held: list[Message] | None = []
         self._complaint = bytearray()
-        self._wire, self._process, self._pidfd = _execute(module, descriptors)
-        assert self._process.stderr is not None
-        self._stderr = self._process.stderr
-        self.pid = self._process.pid
+        self._wire, self.pid, self._pidfd, self._stderr = _launch(launcher, descriptors)
+        self._is_gone = False
         self.is_suspect = False
         """Whether its event loop seems to stand still (`control.watchdog`)."""
         self._loop.add_reader(self._wire, self._readable)
@@ -119,7 +112,7 @@ class Worker:
 
     def kill(self, number: signal.Signals) -> None:
         """Send a signal; a worker that is gone already is left alone."""
-        if self._process.returncode is None:
+        if not self._is_gone:
             signal.pidfd_send_signal(self._pidfd, number)
 
     def _writable(self) -> None:
@@ -185,7 +178,7 @@ class Worker:
     def _hear(self) -> bool:
         """Take what stderr has, line by line; whether there may be more."""
         try:
-            data = os.read(self._stderr.fileno(), _CHUNK)
+            data = os.read(self._stderr, _CHUNK)
         except BlockingIOError:
             return False
         self._complaint += data
@@ -206,12 +199,13 @@ class Worker:
 
     def _ended(self) -> None:
         self._loop.remove_reader(self._pidfd)
-        status = self._process.wait()
+        self._is_gone = True
+        status = reap(self._pidfd)
         self._last_words()
         while self._hear():
             pass
         self._loop.remove_reader(self._stderr)
-        self._stderr.close()
+        os.close(self._stderr)
         self._loop.remove_writer(self._wire)
         self._loop.remove_reader(self._wire)
         self._wire.close()
@@ -234,44 +228,22 @@ class Worker:
             self._messages = self._deframer.feed(data)
 
 
-def _execute(module: str, descriptors: Sequence[int]) -> tuple[socket.socket, subprocess.Popen[bytes], int]:
-    """(our end of the wire, the process, its pidfd). Raises OSError and leaves nothing behind."""
+def _launch(launcher: Launcher, descriptors: Sequence[int]) -> tuple[socket.socket, int, int, int]:
+    """(our end of the wire, the process, its pidfd, its stderr). Raises OSError and leaves nothing behind."""
     with contextlib.ExitStack() as undo:
         ours, theirs = socket.socketpair()
         undo.callback(ours.close)
+        stderr, its_stderr = os.pipe()
+        undo.callback(os.close, stderr)
         with theirs:
-            process = _popen(module, theirs.fileno(), descriptors)
-        undo.enter_context(process)
-        undo.callback(process.kill)
-        pidfd = os.pidfd_open(process.pid)
+            try:
+                pid, pidfd = launcher.launch(theirs.fileno(), its_stderr, descriptors)
+            finally:
+                os.close(its_stderr)
         ours.setblocking(False)
-        assert process.stderr is not None
-        os.set_blocking(process.stderr.fileno(), False)
+        os.set_blocking(stderr, False)
         undo.pop_all()
-    return ours, process, pidfd
-
-
-def _popen(module: str, wire: int, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
-    # -P: the current directory, which may be anybody's, is no place to import from.
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, str(wire), pasvport.__version__],
-        pass_fds=(wire, *descriptors),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        # Ctrl-C is for the supervisor, who then says what to do.
-        process_group=0,
-        env=_environment(),
-    )
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with this very package found first, and without what is meant for the supervisor alone."""
-    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-    home = str(Path(pasvport.__file__).resolve().parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH", ""))))
-    return environment
+    return ours, pid, pidfd, stderr
 
 
 def describe(status: int) -> str:

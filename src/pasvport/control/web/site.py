@@ -87,8 +87,8 @@ class Site:
             return _text(429, "Too many failed logins.\n", {"Retry-After": str(int(LONGEST_DELAY))})
         if not known and not self._is_open(target):
             return _text(401, "You need a valid user and password to access this content.\n", self._challenge())
-        if target.page is Page.HEALTH:
-            return self._health(known)
+        if target.page in (Page.HEALTH, Page.ALIVE):
+            return self._health(target, known)
         if request.method == "POST":
             return await self._order(request)
         return await _PAGES[target.page](self, target)
@@ -116,7 +116,7 @@ class Site:
         return False
 
     def _is_open(self, target: Target) -> bool:
-        return target.page is Page.HEALTH or (target.page is Page.METRICS and self.stats.metrics)
+        return target.page in (Page.HEALTH, Page.ALIVE) or (target.page is Page.METRICS and self.stats.metrics)
 
     def _challenge(self) -> Mapping[str, str]:
         return {"WWW-Authenticate": guard.challenge(self.stats.realm)}
@@ -178,8 +178,11 @@ class Site:
         body = await self._print(len(material.rows), lambda: metrics.exposition(material))
         return web.Response(body=body, headers={**guard.HEADERS, "Content-Type": metrics.CONTENT_TYPE})
 
-    def _health(self, known: bool) -> web.StreamResponse:
-        healthy, found = wellbeing.look(self.generation, self.stats.scope)
+    def _health(self, target: Target, known: bool) -> web.StreamResponse:
+        if target.page is Page.ALIVE:
+            healthy, found = wellbeing.live(self.generation)
+        else:
+            healthy, found = wellbeing.look(self.generation, self.stats.scope)
         shown = found if known and self.stats.enabled else {"status": found["status"]}
         return web.json_response(shown, status=200 if healthy else 503, headers=dict(guard.HEADERS))
 

@@ -15,6 +15,7 @@ from pasvport.model import Stats
 DASHBOARD = "/dashboard"
 METRICS = "/metrics"
 HEALTH = "/health"
+ALIVE, READY = f"{HEALTH}/live", f"{HEALTH}/ready"
 
 
 class Page(StrEnum):
@@ -29,6 +30,7 @@ class Page(StrEnum):
     FILE = "file"
     METRICS = "metrics"
     HEALTH = "health"
+    ALIVE = "alive"
     ROOT = "root"
     NOTHING = "nothing"
 
@@ -58,7 +60,7 @@ def parse(raw: str, stats: Stats) -> Target:
     path = _origin_form(raw)
     own = _own(path)
     if own is not None:
-        return own if stats.enabled or own.page in (Page.METRICS, Page.HEALTH) else Target(Page.NOTHING)
+        return own if stats.enabled or own.page in (Page.METRICS, Page.HEALTH, Page.ALIVE) else Target(Page.NOTHING)
     if not stats.enabled:
         return Target(Page.NOTHING)
     if path.startswith(stats.uri):
@@ -89,8 +91,10 @@ def _own(path: str) -> Target | None:
     bare, _, query = path.partition("?")
     if bare == METRICS:
         return Target(Page.METRICS, query=query)
-    if bare == HEALTH:
+    if bare in (HEALTH, READY):
         return Target(Page.HEALTH)
+    if bare == ALIVE:
+        return Target(Page.ALIVE)
     if bare in (DASHBOARD, f"{DASHBOARD}/"):
         return Target(Page.HTML)
     if bare == f"{DASHBOARD}/data":
