@@ -6,6 +6,8 @@ Options set on a listening socket are inherited by what it accepts (Linux), so n
 from __future__ import annotations
 
 import _socket
+import contextlib
+import errno
 import os
 import socket
 import stat
@@ -353,24 +355,110 @@ def borrow(descriptor: int) -> _socket.socket:
 
 
 class Datagrams:
-    """Sends datagrams, never waiting, through one unconnected socket per address family."""
+    """Sends datagrams, never waiting: to paths through one unconnected socket, to each internet address through one of
+    its own, connected, for only such a socket is told of a refusal (ICMP)."""
 
     def __init__(self) -> None:
-        self._sockets: dict[int, socket.socket] = {}
+        self._unix: socket.socket | None = None
+        self._connected: dict[Endpoint, _Connected] = {}
 
     def towards(self, endpoint: Endpoint) -> Callable[[bytes], int]:
-        """A function that sends one datagram to `endpoint`, or raises OSError (full, nobody there) at once."""
-        family = address_family(endpoint)
-        if family not in self._sockets:
-            self._sockets[family] = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        sendto, address = self._sockets[family].sendto, sockaddr(endpoint)
-        return lambda line: sendto(line, address)
+        """A function that sends one datagram to `endpoint`, or raises OSError (full, nobody there) at once.
+
+        ConnectionRefusedError of an internet address is about a datagram before; this one was sent.
+        """
+        if address_family(endpoint) == socket.AF_UNIX:
+            if self._unix is None:
+                self._unix = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            sendto, address = self._unix.sendto, sockaddr(endpoint)
+            return lambda line: sendto(line, address)
+        if endpoint not in self._connected:
+            self._connected[endpoint] = _Connected(endpoint)
+        return self._connected[endpoint].send
+
+    def refused(self) -> list[tuple[Endpoint, OSError]]:
+        """Which addresses refused a datagram since it was asked, or sent to, last."""
+        found = ((endpoint, each.error()) for endpoint, each in self._connected.items())
+        return [(endpoint, error) for endpoint, error in found if error is not None]
 
     def close(self) -> None:
         """Close the sockets; functions given out raise OSError from now on."""
-        for opened in self._sockets.values():
-            opened.close()
-        self._sockets.clear()
+        if self._unix is not None:
+            self._unix.close()
+        for each in self._connected.values():
+            each.close()
+
+
+class _Connected:
+    """A UDP socket that is connected, as soon as there is a way."""
+
+    __slots__ = ("_address", "_closed", "_family", "_socket")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._family, self._address = address_family(endpoint), sockaddr(endpoint)
+        self._closed = False
+        self._socket = self._dialled()
+
+    def _dialled(self) -> socket.socket:
+        made = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        with contextlib.suppress(OSError):
+            made.connect(self._address)
+        return made
+
+    def send(self, line: bytes) -> int:
+        try:
+            return self._socket.send(line)
+        except BlockingIOError:
+            raise
+        except ConnectionRefusedError:
+            with contextlib.suppress(OSError):
+                self._socket.send(line)
+            raise
+        except OSError:
+            if self._closed:
+                raise
+        # The network was not there, or has changed: a connected socket keeps its source address and its way.
+        self._socket.close()
+        self._socket = self._dialled()
+        return self._socket.send(line)
+
+    def error(self) -> OSError | None:
+        """What the kernel has heard since; it forgets it."""
+        number = 0 if self._closed else self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return OSError(number, os.strerror(number)) if number else None
+
+    def close(self) -> None:
+        self._closed = True
+        self._socket.close()
+
+
+def missing_receiver(endpoint: Endpoint) -> OSError | None:
+    """Why nobody would receive a datagram to a path, or to an address of this machine; None: somebody, or not known.
+
+    Nothing is sent: the path is connected to, and of an address the kernel's list of sockets is read.
+    """
+    if address_family(endpoint) == socket.AF_UNIX:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
+            try:
+                probe.connect(sockaddr(endpoint))
+            except OSError as error:
+                return error
+        return None
+    with socket.socket(address_family(endpoint), socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(sockaddr(endpoint, 0))
+        except OSError:
+            return None
+    try:
+        rows = [row for table in _UDP_TABLES if table.exists() for row in table.read_text().splitlines()[1:]]
+    except OSError:
+        return None
+    if endpoint.port in {int(row.split()[1].rpartition(":")[2], 16) for row in rows}:
+        return None
+    return OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+
+_UDP_TABLES = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
 
 
 def log_channel() -> tuple[socket.socket, socket.socket]:

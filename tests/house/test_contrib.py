@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.server
+import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,3 +83,47 @@ def test_logrotate_understands_it() -> None:
         ["logrotate", "--debug", CONTRIB / "logrotate" / "pasvport"], capture_output=True, text=True, timeout=20
     )
     assert "error" not in done.stderr.replace("errors", "")
+
+
+EXAMPLE = (CONTRIB / "pasvport.cfg").read_text()
+
+
+def checked(**environment: str) -> subprocess.CompletedProcess[str]:
+    """`-c` of the example, with nothing else in the environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "pasvport", "-c", "-f", str(CONTRIB / "pasvport.cfg")],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **environment},
+    )
+
+
+def test_the_example_is_the_one_that_is_explained() -> None:
+    assert "".join(line for line in EXAMPLE.splitlines(keepends=True) if not line.startswith("#")) in OPERATIONS
+
+
+def test_the_example_is_valid_with_its_environment_file_and_says_what_lacks_without() -> None:
+    rows = (CONTRIB / "default" / "pasvport").read_text().splitlines()
+    environment = dict(row.split("=", 1) for row in rows if row and not row.startswith("#"))
+    assert set(re.findall(r"\$\{(\w+)\}", EXAMPLE)) == set(environment)
+    done = checked(**environment)
+    assert "not set" not in done.stderr
+    # The user `pasvport` is made by the installation.
+    wrong = re.findall(r"ALERT.*parsing.*", done.stderr)
+    assert all(re.search(r"cannot find (user|group) id for 'pasvport'$", each) for each in wrong), wrong
+    assert "variable 'PROBE_PASSWORD' is not set" in checked().stderr
+
+
+def test_the_example_logs_where_every_debian_listens() -> None:
+    assert re.findall(r"^ +log (\S+) ", EXAMPLE, re.MULTILINE) == ["/dev/log"]
+
+
+def test_rsyslog_opens_its_socket_in_the_chroot_and_its_file_is_rotated() -> None:
+    text = (CONTRIB / "rsyslog" / "49-pasvport.conf").read_text()
+    chroot = re.search(r"chroot (\S+)", EXAMPLE)
+    assert chroot
+    assert f"$AddUnixListenSocket {chroot[1]}/dev/log\n" in text
+    file = re.search(r"^  (/\S+)$", text, re.MULTILINE)
+    assert file
+    assert f"\n{file[1]} {{\n" in (CONTRIB / "logrotate" / "pasvport").read_text()

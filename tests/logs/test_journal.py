@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -425,3 +426,67 @@ def test_json_over_every_transport(tmp_path: Path) -> None:
         assert (found["type"], found["severity"], found["pid"]) == ("message", "warning", 7)
         assert found["message"] == 'Server "be/s1"#0Ais DOWN.'
         assert found["host"] == socket.gethostname()
+
+
+def test_targets_that_nobody_listens_at_are_told_at_the_start(tmp_path: Path) -> None:
+    warnings: list[str] = []
+
+    async def scenario() -> None:
+        with udp_sink() as sink, socket.create_server(("127.0.0.1", 0)) as taken:
+            with udp_sink() as gone:
+                nobody = port_of(gone)
+            absent = tcp_target(taken.getsockname()[1])
+            taken.close()
+            dead = [udp_target(nobody), unix_target(tmp_path / "nobody"), absent]
+            config = configuration(udp_target(port_of(sink)), *dead)
+            async with journal(config, warn=warnings.append) as made:
+                made.look()
+                await eventually(
+                    lambda: sum("nobody" in text for text in warnings) >= len(dead), "every one to be told"
+                )
+                # The one that works hears of the others.
+                assert sorted(b"nobody takes lines there" in line for line in waiting_lines(sink)) == [True] * 3
+
+    asyncio.run(scenario())
+    assert sorted(text.rpartition(" (")[2] for text in warnings if "nobody takes lines there" in text) == [
+        "Connection refused)",
+        "Connection refused)",
+        "No such file or directory)",
+    ]
+
+
+def test_every_refused_datagram_is_counted() -> None:
+    warnings: list[str] = []
+
+    async def scenario() -> None:
+        with udp_sink() as gone:
+            port = port_of(gone)
+        async with journal(configuration(udp_target(port)), warn=warnings.append) as made:
+            for _ in range(3):
+                made.say(6, "lost")
+            await eventually(lambda: made.dropped == 3, "all of them to be counted")
+            await eventually(lambda: warnings, "the warning")
+
+    asyncio.run(scenario())
+    assert re.fullmatch(r"\d log lines? dropped \(127\.0\.0\.1:\d+: Connection refused\)", warnings[0])
+
+
+def test_a_path_that_a_worker_cannot_reach_is_sent_to_for_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "log"
+        config = configuration(unix_target(path), tcp_target(9))
+        async with journal(config) as made:
+            ours, workers = log_channel()
+            made.attach(ours)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sink:
+                sink.bind(str(path))
+                workers.send(TARGET_NUMBER.pack(1) + b"from a jail\n")
+                lines: list[bytes] = []
+                await eventually(lambda: lines.extend(waiting_lines(sink)) or lines, "the line")
+                assert lines == [b"from a jail\n"]
+            path.unlink()
+            workers.send(TARGET_NUMBER.pack(1) + b"to nobody\n")
+            await eventually(lambda: made.dropped == 1, "it to be counted")
+            workers.close()
+
+    asyncio.run(scenario())

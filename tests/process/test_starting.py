@@ -276,6 +276,49 @@ def test_every_question_is_answered_from_a_jail(tmp_path, upstream, port):
         assert "internal error" not in balancer.messages()
 
 
+@as_root
+def test_a_log_socket_outside_the_jail_is_reached(tmp_path, upstream, port):
+    jail, path = tmp_path / "jail", tmp_path / "log"
+    jail.mkdir()
+    settings = f"    user nobody\n    chroot {jail}\n    stats socket {tmp_path}/api level admin\n"
+    text = configuration(port, upstream.port, settings=settings, frontend=f"    option tcplog\n    log {path} local0\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(path))
+        receiver.settimeout(10)
+        with Running(tmp_path, text) as balancer:
+            with session(port, upstream):
+                pass
+            while b" fe be/s " not in receiver.recv(4096):
+                pass
+            assert "\nDroppedLogs: 0\n" in str(ask(f"unix@{tmp_path}/api", "show info"))
+            assert "nobody takes lines" not in balancer.messages()
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("127.0.0.1:{port}", "Connection refused"),
+        ("tcp@127.0.0.1:{port}", "Connection refused"),
+        ("{folder}/nobody", "No such file or directory"),
+        ("[::1]:{port}", "Connection refused"),
+    ],
+)
+def test_a_log_that_nobody_takes_is_told_at_the_start_and_counted(tmp_path, upstream, port, where, why):
+    where = where.format(port=free_ports(1)[0], folder=tmp_path)
+    frontend = f"    option tcplog\n    log {where} local0\n"
+    text = configuration(
+        port, upstream.port, settings=f"    stats socket {tmp_path}/api level admin\n", frontend=frontend
+    )
+    with Running(tmp_path, text) as balancer:
+        balancer.wait_for(r"WARNING.*log .*: nobody takes lines there \(" + why)
+        for _ in range(2):
+            with session(port, upstream):
+                pass
+        if not where.startswith("tcp"):
+            dropped = "\nDroppedLogs: 2\n"
+            until(lambda: dropped in str(ask(f"unix@{tmp_path}/api", "show info")), "both lines to be counted")
+
+
 def identity(pid):
     """(user, group, further groups, root directory)"""
     rows = dict(row.split(":\t", 1) for row in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in row)

@@ -118,6 +118,7 @@ class Generation:
 
     async def start(self) -> None:
         """Returns when every worker is ready; they accept once told by `open`. Raises ResourceError when one fails."""
+        self.journal.look()
         await self.crew.start()
         if self.manner.master_worker:
             for pid in self.crew.pids:

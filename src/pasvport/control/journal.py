@@ -12,18 +12,21 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from pasvport.address import Endpoint
 from pasvport.control.log_files import FileStream
 from pasvport.control.log_streams import DescriptorStream, NetworkStream, Pace, Stream
 from pasvport.logformat.escape import one_line
-from pasvport.logformat.syslog import WARNING, Framing, Sender, is_stream, stream_key, stream_targets
+from pasvport.logformat.syslog import WARNING, Framing, Sender, is_stream, path_targets, stream_key, stream_targets
 from pasvport.logformat.xferlog import xferlog_files
 from pasvport.model import Config, LogTarget, LogTransport
-from pasvport.sockets import Datagrams
+from pasvport.sockets import Datagrams, missing_receiver
 
 TARGET_NUMBER = struct.Struct("!H")
 _LARGEST_LINE = 65536 + TARGET_NUMBER.size
 _LINES_PER_TURN = 512
+_NOBODY = 1 << 16
 
 
 class Journal:
@@ -57,11 +60,15 @@ class Journal:
         self._numbers = {key: number for number, key in enumerate(stream_targets(config))}
         files = [FileStream(path, self._pace, self._say_from_thread) for path in xferlog_files(config)]
         self._streams: tuple[Stream, ...] = (*map(self._stream, self._numbers), *files)
+        self._paths = path_targets(config)
         for file in files:
             file.look()
         self._channels: set[socket.socket] = set()
         self._said = dropped_elsewhere()
         self._untold = {target: 0 for target in config.settings.log_targets if not is_stream(target)}
+        self._notices: dict[Endpoint, tuple[LogTarget, int]] = {}
+        """Where a notice of losses was the last thing sent, and what it told."""
+        self._refusals: dict[Endpoint, str] = {}
         self._reporter: asyncio.Task[None] | None = None
 
     @property
@@ -84,6 +91,17 @@ class Journal:
             framing = self._framing(target, tag or self._settings.log_tag)
             if framing.wants(level):
                 self._send(target, framing.frame(level, body, now))
+
+    def look(self) -> None:
+        """Say which targets have nobody who takes lines, as far as that can be known without a line. For the start."""
+        endpoints = dict.fromkeys(target.endpoint for target in self._targets if not is_stream(target))
+        for endpoint in filter(None, endpoints):
+            error = missing_receiver(endpoint)
+            if error is not None:
+                self._tell_silence(endpoint, error.strerror or str(error))
+        for stream in self._streams:
+            if isinstance(stream, NetworkStream):
+                stream.look()
 
     async def close(self, seconds: float = 1.0) -> None:
         """Take what the workers left, write what waits for at most `seconds`, and close everything opened here."""
@@ -120,10 +138,19 @@ class Journal:
         return True
 
     def _deliver(self, frame: bytes) -> None:
-        number = TARGET_NUMBER.unpack_from(frame)[0] if len(frame) > TARGET_NUMBER.size else len(self._streams)
+        number = TARGET_NUMBER.unpack_from(frame)[0] if len(frame) > TARGET_NUMBER.size else _NOBODY
         if number < len(self._streams):
             self._streams[number].put(frame[TARGET_NUMBER.size :])
+        elif number - len(self._streams) < len(self._paths) and len(frame) > TARGET_NUMBER.size:
+            self._pass_on(self._paths[number - len(self._streams)], frame[TARGET_NUMBER.size :])
         else:
+            self._datagrams_dropped += 1
+
+    def _pass_on(self, endpoint: Endpoint, line: bytes) -> None:
+        """A line for a path that a worker could not reach."""
+        try:
+            self._datagrams.towards(endpoint)(line)
+        except OSError:
             self._datagrams_dropped += 1
 
     def _detach(self, channel: socket.socket) -> None:
@@ -139,8 +166,20 @@ class Journal:
         assert target.endpoint is not None
         try:
             self._datagrams.towards(target.endpoint)(line)
+        except ConnectionRefusedError:
+            self._refused(target.endpoint, "Connection refused")
         except OSError:
             self._datagrams_dropped += 1
+        self._notices.pop(target.endpoint, None)
+
+    def _refused(self, endpoint: Endpoint, why: str) -> None:
+        """What was sent there before this was refused: a line, or a notice of losses, which must not become one."""
+        self._refusals[endpoint] = why
+        notice = self._notices.pop(endpoint, None)
+        if notice is None:
+            self._datagrams_dropped += 1
+        else:
+            self._untold[notice[0]] += notice[1]
 
     def _stream(self, key: LogTarget) -> Stream:
         def word_losses(lines: int) -> bytes:
@@ -151,7 +190,7 @@ class Journal:
         if key.transport is LogTransport.DESCRIPTOR:
             return DescriptorStream(key.descriptor, self._pace, word_losses)
         assert key.endpoint is not None
-        return NetworkStream(key.endpoint, self._pace, word_losses)
+        return NetworkStream(key.endpoint, self._pace, word_losses, partial(self._tell_silence, key.endpoint))
 
     def _framing(self, target: LogTarget, tag: str) -> Framing:
         if (target, tag) not in self._framings:
@@ -174,6 +213,12 @@ class Journal:
         self._warn(text)
         self.say(WARNING, text)
 
+    def _tell_silence(self, endpoint: Endpoint, why: str) -> None:
+        """Say that a target cannot be reached, on stderr and to the others."""
+        text = f"log {endpoint}: nobody takes lines there ({why})"
+        self._warn(text)
+        self.say(WARNING, text, [each for each in self._settings.log_targets if each.endpoint != endpoint])
+
     # --- losses ---------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
@@ -186,10 +231,14 @@ class Journal:
             self._report()
 
     def _report(self) -> None:
+        for endpoint, error in self._datagrams.refused():
+            self._refused(endpoint, error.strerror or str(error))
         lost = max(0, self.dropped + self._dropped_elsewhere() - self._said)
-        reasons = [self._tell(target, self._untold[target] + lost) for target in self._untold]
+        reasons = [f"{endpoint}: {why}" for endpoint, why in self._refusals.items()]
+        self._refusals.clear()
+        reasons += [self._tell(target, self._untold[target] + lost) for target in self._untold]
         if lost:
-            known = "; ".join(filter(None, reasons))
+            known = "; ".join(dict.fromkeys(filter(None, reasons)))
             self._warn(_losses(lost) + (f" ({known})" if known else ""))
             self._said += lost
 
@@ -203,6 +252,7 @@ class Journal:
         try:
             # Not counted when it fails: a notice about drops must not become one.
             self._datagrams.towards(target.endpoint)(framing.frame(WARNING, _losses(lost).encode(), self._clock()))
+            self._notices[target.endpoint] = target, lost
         except OSError as error:
             self._untold[target] = lost
             return f"{target.endpoint}: {error.strerror}"

@@ -139,13 +139,20 @@ class Stream(Protocol):
 
 
 class NetworkStream:
-    """A log server over TCP or a UNIX stream socket: dialled when there is something to say, and dialled anew."""
+    """A log server over TCP or a UNIX stream socket: dialled at the start or with the first line, and dialled anew.
 
-    def __init__(self, endpoint: Endpoint, pace: Pace, word_losses: Callable[[int], bytes]) -> None:
+    `complain` is told why it cannot be reached, once until it is.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, pace: Pace, word_losses: Callable[[int], bytes], complain: Callable[[str], None]
+    ) -> None:
         self.backlog = Backlog(pace.backlog)
         self._endpoint = endpoint
         self._pace = pace
         self._losses = Losses(self.backlog, pace.notice, word_losses)
+        self._complain = complain
+        self._has_complained = False
         self._filled = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -156,6 +163,10 @@ class NetworkStream:
         if not self.backlog.put(line):
             return
         self._idle.clear()
+        self.look()
+
+    def look(self) -> None:
+        """Dial, unless that is done."""
         self._filled.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"log {self._endpoint}")
@@ -178,12 +189,19 @@ class NetworkStream:
             try:
                 async with asyncio.timeout(self._pace.connect):
                     reader, writer = await self._connect()
+                self._has_complained = False
                 await self._serve(reader, writer)
                 pause = self._pace.first_pause
                 await asyncio.sleep(pause)
-            except (OSError, TimeoutError):
+            except (OSError, TimeoutError) as error:
+                self._tell(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, self._pace.longest_pause)
+
+    def _tell(self, error: OSError) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            self._complain(os.strerror(error.errno) if error.errno else "no answer in time")
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         endpoint = self._endpoint

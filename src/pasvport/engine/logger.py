@@ -7,6 +7,7 @@ dropped and counted. Source: HAProxy manual, sections 4.2 (`log`, `option dontlo
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import time
@@ -28,6 +29,7 @@ from pasvport.logformat.syslog import (
     Framing,
     Sender,
     is_stream,
+    path_targets,
     stream_key,
     stream_targets,
 )
@@ -37,6 +39,7 @@ from pasvport.record import SessionRecord
 from pasvport.sockets import Datagrams
 
 TARGET_NUMBER = struct.Struct("!H")
+_FULL = (errno.EAGAIN, errno.ENOBUFS)
 
 Send = Callable[[bytes], object]
 Outbox = Callable[[bytes], None]
@@ -202,7 +205,8 @@ class Logger:
     """Every log target of a worker. `log_channel` is the worker's end of the journal's socket (datagrams; borrowed).
 
     `dropped` is called once per line that could not be sent. Sockets open here, so before privileges are dropped and
-    before a chroot; a UNIX path is looked up when a line is sent, as HAProxy does.
+    before a chroot; a UNIX path is looked up when a line is sent, as HAProxy does, and where that is in vain the
+    supervisor sends it, which lives in no chroot.
     """
 
     def __init__(
@@ -222,7 +226,10 @@ class Logger:
         self._clock = clock
         self._streams = {target: number for number, target in enumerate(stream_targets(config))}
         self._files = {path: number for number, path in enumerate(xferlog_files(config), len(self._streams))}
-        self._channel = socket.socket(fileno=log_channel) if self._streams or self._files else None
+        before = len(self._streams) + len(self._files)
+        self._paths = {endpoint: number for number, endpoint in enumerate(path_targets(config), before)}
+        needs_channel = self._streams or self._files or self._paths
+        self._channel = socket.socket(fileno=log_channel) if needs_channel else None
         self._datagrams = Datagrams()
         self._process_outlets = self._outlets(config.settings.log_targets, config.settings.log_tag)
 
@@ -239,6 +246,11 @@ class Logger:
         now = self._clock()
         for outlet in self._process_outlets:
             outlet.write(level, body, now)
+
+    def look(self) -> None:
+        """Count lines that were refused since: only the next one, or a look, tells."""
+        for _ in self._datagrams.refused():
+            self._dropped()
 
     def close(self) -> None:
         """Close the sockets opened here; the channel stays open for its owner."""
@@ -273,10 +285,26 @@ class Logger:
         if is_stream(target):
             return self._through_channel(self._streams[stream_key(target)])
         assert target.endpoint is not None
-        return self._datagrams.towards(target.endpoint)
+        send = self._datagrams.towards(target.endpoint)
+        number = self._paths.get(target.endpoint)
+        return send if number is None else _first_of(send, self._through_channel(number))
 
     def _through_channel(self, number: int) -> Send:
         head = TARGET_NUMBER.pack(number)
         assert self._channel is not None
         send = self._channel.send
         return lambda line: send(head + line, socket.MSG_DONTWAIT)
+
+
+def _first_of(direct: Send, other: Send) -> Send:
+    """Send the one way, or, when nobody is there, the other; a receiver that is full is there."""
+
+    def send(line: bytes) -> None:
+        try:
+            direct(line)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            other(line)
+
+    return send

@@ -193,6 +193,7 @@ class Worker:
         self.loop.timers.file(self, now + _TICK, now)
         self.plant.cells[self.plant.process.heartbeat] += 1
         self.plant.tell_time()
+        self.logger.look()
         for table in self.tables.values():
             table.table.sweep(now, _SWEEP_BUDGET)
             for entry in table.entries_to_repeat(now):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pasvport.address import Endpoint
 from pasvport.logformat.dates import iso_date, syslog_date
 from pasvport.logformat.json_lines import Fields, encoded, iso_moment, message_fields
 from pasvport.model import Config, LogFormat, LogTarget, LogTransport, Origin
@@ -39,6 +40,18 @@ def stream_targets(config: Config) -> tuple[LogTarget, ...]:
     for proxy in config.proxies:
         every.extend(proxy.logging.targets)
     return tuple(dict.fromkeys(stream_key(target) for target in every if is_stream(target)))
+
+
+def path_targets(config: Config) -> tuple[Endpoint, ...]:
+    """The UNIX datagram sockets, each once: the supervisor sends what a worker in a chroot cannot."""
+    every = [*config.settings.log_targets, *(target for proxy in config.proxies for target in proxy.logging.targets)]
+    return tuple(
+        dict.fromkeys(
+            target.endpoint
+            for target in every
+            if target.transport is LogTransport.UNIX_DATAGRAM and target.endpoint is not None
+        )
+    )
 
 
 def is_stream(target: LogTarget) -> bool:
