@@ -333,6 +333,20 @@ WELL_SAID = [
         {"login_limit": 5, "login_limit_period": 60_000, "login_limit_delay": 500},
     ),
     ("ftp-login-limit 0 1s", {"login_limit_period": 1000}),
+    (
+        "ftp-login-limit 5 1s ipmask 24",
+        {"login_limit": 5, "login_limit_period": 1000, "login_limit_ipv4": 24},
+    ),
+    (
+        "ftp-login-limit 5 1s delay 0 ipmask 255.255.0.0,56",
+        {
+            "login_limit": 5,
+            "login_limit_period": 1000,
+            "login_limit_delay": 0,
+            "login_limit_ipv4": 16,
+            "login_limit_ipv6": 56,
+        },
+    ),
     ("ftp-drain-idle 1m", {"drain_idle": 60_000}),
     ("ftp-drain-idle 250", {"drain_idle": 250}),
     ("ftp-drain-idle never", {"drain_idle": 0}),
@@ -394,19 +408,30 @@ def test_defaults_are_inherited_and_overridden():
         ("ftp-max-line 4k", "'ftp-max-line' expects a number of bytes from 512 to 65536, got '4k'."),
         (
             "ftp-login-limit 5",
-            "'ftp-login-limit' expects a number of failures, a period, and optionally 'delay' and a time.",
+            "'ftp-login-limit' expects a number of failures, a period, and optionally 'delay' and a time, 'ipmask' and "
+            "one or two masks.",
         ),
         ("ftp-login-limit x 5s", "'ftp-login-limit' : unexpected character 'x' in integer value 'x'"),
         ("ftp-login-limit 5 0", "'ftp-login-limit' : the period must be more than 0."),
         ("ftp-login-limit 5 soon", "unexpected character 's' in 'ftp-login-limit'"),
         (
             "ftp-login-limit 5 5s after",
-            "'ftp-login-limit' expects a number of failures, a period, and optionally 'delay' and a time, got 'after'.",
+            "'ftp-login-limit' expects a number of failures, a period, and optionally 'delay' and a time, 'ipmask' and "
+            "one or two masks, got 'after'.",
         ),
         ("ftp-login-limit 5 5s delay", "'ftp-login-limit' : missing time after 'delay'."),
         (
             "ftp-login-limit 5 5s delay 2m",
             "'ftp-login-limit' : a delay of more than 60s would hold too many sessions.",
+        ),
+        ("ftp-login-limit 5 5s ipmask", "'ftp-login-limit' : missing mask after 'ipmask'."),
+        *(
+            (
+                f"ftp-login-limit 5 5s ipmask {mask}",
+                "'ftp-login-limit ipmask' expects a prefix length of 1 to 32 or a netmask for IPv4, then one of 1 to "
+                f"128 for IPv6, got '{mask}'.",
+            )
+            for mask in ("0", "33", "x", "24,", "24,0", "24,129", "255.0.255.0", ",64", "\u00b9")
         ),
         ("ftp-login-limit 5 5s delay 1s x", "'ftp-login-limit' cannot handle unexpected argument 'x'."),
         ("ftp-drain-idle", "'ftp-drain-idle' expects a time or 'never'."),

@@ -5,6 +5,7 @@ Source: RFC 959 (commands), RFC 2577 (who may connect), RFC 7151 (HOST); docs/di
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,23 +125,70 @@ def _max_line(cursor: Cursor, draft: ProxyDraft) -> None:
 
 
 def _login_limit(cursor: Cursor, draft: ProxyDraft) -> None:
-    complaint = "'ftp-login-limit' expects a number of failures, a period, and optionally 'delay' and a time"
+    complaint = (
+        "'ftp-login-limit' expects a number of failures, a period, and optionally 'delay' and a time, 'ipmask' and "
+        "one or two masks"
+    )
     count = number(cursor.argument(f"{complaint}."), "'ftp-login-limit' : ")
     word = cursor.argument(f"{complaint}.")
     period = duration(cursor, word, "ftp-login-limit")
     if not period:
         raise LineError("'ftp-login-limit' : the period must be more than 0.", word)
-    delay = Ftp().login_limit_delay
-    if cursor.more:
-        delay = _delay(cursor, complaint)
+    said = replace(Ftp(), login_limit=count, login_limit_period=period)
+    if cursor.next is not None and cursor.next.text not in ("delay", "ipmask"):
+        raise LineError(f"{complaint}, got '{cursor.next}'.", cursor.next)
+    if _takes(cursor, "delay"):
+        said = replace(said, login_limit_delay=_delay(cursor))
+    if _takes(cursor, "ipmask"):
+        ipv4, ipv6 = _masks(cursor, said)
+        said = replace(said, login_limit_ipv4=ipv4, login_limit_ipv6=ipv6)
     cursor.finish()
-    draft.ftp = replace(draft.ftp, login_limit=count, login_limit_period=period, login_limit_delay=delay)
+    draft.ftp = replace(draft.ftp, **{name: getattr(said, name) for name in _LOGIN_LIMIT})
 
 
-def _delay(cursor: Cursor, complaint: str) -> int:
-    word = cursor.take()
-    if word.text != "delay":
-        raise LineError(f"{complaint}, got '{word}'.", word)
+def _takes(cursor: Cursor, text: str) -> bool:
+    """Go past the next word if it is that."""
+    if cursor.next is None or cursor.next.text != text:
+        return False
+    cursor.take()
+    return True
+
+
+_LOGIN_LIMIT = (
+    "login_limit",
+    "login_limit_period",
+    "login_limit_delay",
+    "login_limit_ipv4",
+    "login_limit_ipv6",
+)
+
+
+def _masks(cursor: Cursor, otherwise: Ftp) -> tuple[int, int]:
+    """`<mask4>[,<mask6>]`, as the converter `ipmask` takes them."""
+    word = cursor.argument("'ftp-login-limit' : missing mask after 'ipmask'.")
+    first, comma, second = word.text.partition(",")
+    ipv4 = _mask(word, first, 32)
+    return ipv4, _mask(word, second, 128) if comma else otherwise.login_limit_ipv6
+
+
+def _mask(word: Word, text: str, longest: int) -> int:
+    bits = _bits_of(text) if longest == 32 else strict_int(text)
+    if bits is None or not 1 <= bits <= longest:
+        forms = "a prefix length of 1 to 32 or a netmask for IPv4, then one of 1 to 128 for IPv6"
+        raise LineError(f"'ftp-login-limit ipmask' expects {forms}, got '{word}'.", word)
+    return bits
+
+
+def _bits_of(text: str) -> int | None:
+    if "." not in text:
+        return strict_int(text)
+    try:
+        return ipaddress.ip_network(f"0.0.0.0/{text}").prefixlen
+    except ValueError:
+        return None
+
+
+def _delay(cursor: Cursor) -> int:
     word = cursor.argument("'ftp-login-limit' : missing time after 'delay'.")
     delay = duration(cursor, word, "ftp-login-limit delay")
     if delay > LONGEST_DELAY:
@@ -259,9 +307,11 @@ FTP_ROWS: tuple[Keyword[ProxyDraft], ...] = (
     _row("ftp-max-line", "<bytes>", "`mode ftp`: longest line of either side, 512 to 65536.", _max_line, "4096", 1),
     _row(
         "ftp-login-limit",
-        "<n> <period> [delay <time>]",
-        "`mode ftp`: a source whose logins failed (530) n times in the period is answered with 421, after the delay "
-        "(2 s, at most 60 s), until one of them is older. 0: no limit.",
+        "<n> <period> [delay <time>] [ipmask <mask4>[,<mask6>]]",
+        "`mode ftp`: a source network (/32 for IPv4, /64 for IPv6) whose logins failed n times in the period is "
+        "answered with 421, after the delay (2 s, at most 60 s), until one of them is older. What sessions did before "
+        "makes no difference: no password reaches a server beyond the limit, and no more logins of a network are "
+        "under way than may still fail. 0: no limit.",
         _login_limit,
         "no limit",
     ),

@@ -28,6 +28,7 @@ from pasvport.model import (
 )
 from pasvport.record import DataMode, ServerState
 from pasvport.slots import server_key
+from pasvport.stick.deferral import needs_user
 from pasvport.stick.keys import Endpoints, compile_key, compile_name, compile_sample
 from pasvport.stick.table import Entry
 from pasvport.wire import EntryLearnt, ObservedErrors
@@ -155,6 +156,7 @@ class LiveBackend:
         self.rules = [self._rule(part, tables) for part in merged(proxy.stick_rules)]
         self.learns_what_it_matches = len(self.rules) == 1 and self.rules[0].matches and self.rules[0].stores
         """`stick on` and nothing else: whoever was sent to a server by the table has nothing to teach it."""
+        self.learns_users = any(rule.by_user for rule in self.rules)
         self.queue: deque[Waiting] = deque()
         self.bucket: int | None = None
         self.pool = Pool(
@@ -188,7 +190,9 @@ class LiveBackend:
     def _rule(self, part: tuple[StickRule, bool, bool], tables: Mapping[str, LiveTable]) -> Rule:
         rule, matches, stores = part
         table = tables[rule.table]
-        return Rule(table, compile_key(rule.expression, table.table.model), matches, stores)
+        return Rule(
+            table, compile_key(rule.expression, table.table.model), matches, stores, needs_user(rule.expression)
+        )
 
     def _balance_key(self) -> KeyOf | None:
         balance = self.proxy.balance
@@ -213,7 +217,8 @@ class LiveBackend:
             entry = rule.table.table.lookup(key, now)
             if entry is None:
                 continue
-            session.use_entry(rule.table, entry)
+            if not rule.by_user:
+                session.use_entry(rule.table, entry)
             server = self._by_id.get(entry.server_id)
             if server is not None and (server.state.is_up or self.proxy.persist):
                 return server
@@ -232,12 +237,12 @@ class LiveBackend:
         """Store the session's server under the keys of its store rules.
 
         At assignment, not once connected as HAProxy does: of several connections that a client opens at once, the
-        second must already find what the first was given.
+        second must already find what the first was given. Keys of a user wait for his login: see `learn_user`.
         """
         if server.model.non_stick:
             return
         for rule in self.rules:
-            if not rule.stores:
+            if not rule.stores or rule.by_user:
                 continue
             key = rule.key_of(session)
             if key is None:
@@ -246,6 +251,24 @@ class LiveBackend:
             session.use_entry(rule.table, entry)
             if entry.server_id != server.model.id:
                 session.learnt = True
+                self._store(rule.table, entry, server)
+
+    def learn_user(self, session: Waiting, server: LiveServer) -> None:
+        """The session's user has logged in at `server`: store that under his keys, and keep his entries.
+
+        Not before: anybody can say anybody's name, and would fill a table or move another user's entry.
+        """
+        now = self.plant.loop.now
+        for rule in self.rules:
+            key = rule.key_of(session) if rule.by_user else None
+            if key is None:
+                continue
+            stores = rule.stores and not server.model.non_stick
+            entry = rule.table.table.enter(key, now) if stores else rule.table.table.lookup(key, now)
+            if entry is None:
+                continue
+            session.use_entry(rule.table, entry)
+            if stores and entry.server_id != server.model.id:
                 self._store(rule.table, entry, server)
 
     def _store(self, table: LiveTable, entry: Entry, server: LiveServer) -> None:

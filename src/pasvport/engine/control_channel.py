@@ -25,12 +25,14 @@ from pasvport.engine.transfers import Transfers
 from pasvport.ftp.actions import (
     AbortTransfer,
     Action,
+    BeginLogin,
     ChooseServer,
     CloseSession,
     CountLoginFailure,
     DialClientData,
     DialServerData,
     DropData,
+    FinishLogin,
     GoBlind,
     LearnFeatures,
     LearnPassive,
@@ -42,6 +44,7 @@ from pasvport.ftp.actions import (
 )
 from pasvport.ftp.events import (
     ClientConnected,
+    LoginAllowed,
     LoginLimitExceeded,
     NoServer,
     ServerAssigned,
@@ -59,13 +62,26 @@ _CHUNK = 16 * 1024
 _MOST_CHUNKS = 16
 """Thrown away at the end; who sent more ahead, or sends on, is reset."""
 _NO_TIMERS: frozenset[Timer] = frozenset()
+_NOTHING = (0, 0, 0)
+_BETWEEN_CHOICES = 1.0
+"""Seconds between two servers that one client is given for one user after another."""
 _SEARCHING = (QUEUED, CONNECTING, RETRYING)
 
 
 class ControlChannel(Transfers):
     """One session in `mode ftp`."""
 
-    __slots__ = ("_user", "_virtual_host", "stop_stage")
+    __slots__ = (
+        "_user",
+        "_virtual_host",
+        "choice",
+        "credited",
+        "logs_in",
+        "next_choice",
+        "pins_user",
+        "stop_stage",
+        "waits_to_log_in",
+    )
 
     def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int, number: int) -> None:
         Transfers.__init__(self, doorway, descriptor, host, port, number)
@@ -73,6 +89,16 @@ class ControlChannel(Transfers):
             self.patience = self.service.patience(self.backend)
         self.backend = None
         self._user = self._virtual_host = b""
+        self.logs_in = self.waits_to_log_in = False
+        """A login that `ftp-login-limit` allowed is with the server; or waits for those of others."""
+        self.choice: ChooseServer | None = None
+        """A server is to be chosen at the present deadline."""
+        self.next_choice = 0.0
+        """When another server may be chosen for another user; the first change of mind is free."""
+        self.pins_user = False
+        """Stick entries of the user are in use."""
+        self.credited = _NOTHING
+        """Bytes that were counted in stick entries, of users before this one."""
         self.stop_stage = Stage.NONE
         """Where the search for a server ended, if it was in vain."""
 
@@ -96,7 +122,7 @@ class ControlChannel(Transfers):
         self.pool = service.ports.pool_for(self.dialled)
         host = self.host if self.host != "unix" else "127.0.0.1"
         advertise = service.advertised(self.doorway.bind, self.pool, host, self.dialled)
-        if service.failures.exceeded(self.host, plant.loop.now):
+        if service.logins.exceeded(self.host, plant.loop.now):
             plant.cells[service.cells.ftp_refused] += 1
             self._events.append(LoginLimitExceeded())
         else:
@@ -126,10 +152,33 @@ class ControlChannel(Transfers):
     def _choose_server(self, action: ChooseServer) -> None:
         if action.user:
             self._user, self._virtual_host = action.user, action.virtual_host
+        now = self.plant.loop.now
         if action.again:
             self.direct = False
             self._assign(None)
-            return
+        elif now < self.next_choice:
+            self.choice = action
+            self.phase = RETRYING
+            self._wait_until(self.next_choice)
+        else:
+            if self.connected_at:
+                self.next_choice = now + _BETWEEN_CHOICES
+            self._choose_now()
+
+    def _retry(self) -> None:
+        if self.choice is None:
+            Transfers._retry(self)
+        else:
+            self.choice = None
+            self.next_choice = self.plant.loop.now + _BETWEEN_CHOICES
+            self._choose_now()
+
+    def feed(self) -> None:
+        """Descriptors may be free again."""
+        if self.choice is None:
+            Transfers.feed(self)
+
+    def _choose_now(self) -> None:
         backend = self.service.route(self)
         if backend is not self.backend:
             self._enter(backend)
@@ -187,6 +236,9 @@ class ControlChannel(Transfers):
             assert self.backend is not None
             self.backend.leave_queue(self, self.queue_owner)
             self.queue_owner = None
+        self.choice = None
+        if self.pins_user:
+            self.release_entries(self.bytes_in, self.bytes_out)
         self.speak()
         self._hang_up_server()
         self.to_server.clear()
@@ -201,12 +253,11 @@ class ControlChannel(Transfers):
         now, service = self.plant.loop.now, self.service
         for cells in self.owners_of_events():
             self.plant.cells[cells.ftp_login_fail] += 1
-        service.failures.count(self.host, now)
-        service.count_in_tables(self, action.user, self.backend)
+        service.logins.count(self.host, now)
+        service.count_in_tables(self, action.user, self.backend, self.dialogue.record.login_failures)
         self.plant.login_failures.append(self._failed_login(action.user, now))
-        if service.failures.exceeded(self.host, now):
-            self.plant.cells[service.cells.ftp_refused] += 1
-            self.tell(LoginLimitExceeded())
+        if service.logins.exceeded(self.host, now):
+            self.login_refused()
 
     def _failed_login(self, user: bytes, now: float) -> LoginFailureSight:
         return LoginFailureSight(
@@ -217,9 +268,38 @@ class ControlChannel(Transfers):
             *self.names(),
         )
 
+    def _begin_login(self, action: BeginLogin) -> None:
+        if self.logs_in:
+            # Another server is asked what one that is gone did not answer.
+            self.tell(LoginAllowed())
+            return
+        self.waits_to_log_in = True
+        self.service.logins.begin(self.host, self, self.plant.loop.now)
+
+    def login_allowed(self) -> None:
+        """`ftp-login-limit` lets this session's login go on."""
+        self.waits_to_log_in, self.logs_in = False, True
+        self.tell(LoginAllowed())
+
+    def login_refused(self) -> None:
+        """`ftp-login-limit` does not: the client's network failed too often."""
+        self.waits_to_log_in = False
+        self.plant.cells[self.service.cells.ftp_refused] += 1
+        self.tell(LoginLimitExceeded())
+
+    def _finish_login(self, action: FinishLogin) -> None:
+        if self.logs_in:
+            self.logs_in = False
+            self.service.logins.finish(self.host, self.plant.loop.now)
+
     def _note_login(self, action: NoteLogin) -> None:
         for cells in self.owners_of_events():
             self.plant.cells[cells.ftp_login] += 1
+        backend, server = self.backend, self.pick
+        # Who logs in as somebody else where he is has no say in where that user's sessions go.
+        if backend is not None and backend.learns_users and server is not None and action.user == self._user:
+            self.pins_user = True
+            backend.learn_user(self, server)
 
     def _learn_passive(self, action: LearnPassive) -> None:
         """The sessions of this worker know it already."""
@@ -297,12 +377,22 @@ class ControlChannel(Transfers):
             self.data.drop()
         if self.blind:
             self.service.left_blind(self)
+        if self.waits_to_log_in:
+            self.service.logins.leave(self.host, self)
+        self._finish_login(FinishLogin())
         try:
             Transfers.over(self, culprit, stage)
         finally:
             # The connections know their session: without this, only a full collection would free the two, and there
             # are none.
             self.data = None
+
+    def release_entries(self, bytes_in: int, bytes_out: int) -> None:
+        """As every session's; users who follow one another on a connection are credited with their own bytes."""
+        before, self.credited = self.credited, (bytes_in, bytes_out, 0)
+        self.pins_user = False
+        if self.entries is not None:
+            Transfers.release_entries(self, bytes_in - before[0], bytes_out - before[1])
 
     # --- counting and the record ----------------------------------------------------------------------------------
 
@@ -392,6 +482,8 @@ _CARRY_OUT: dict[type[Action], Callable[[ControlChannel, Any], None]] = {
     StartTransfer: ControlChannel.start_transfer,
     AbortTransfer: ControlChannel.abort_transfer,
     CountLoginFailure: ControlChannel._count_failure_of_login,
+    BeginLogin: ControlChannel._begin_login,
+    FinishLogin: ControlChannel._finish_login,
     NoteLogin: ControlChannel._note_login,
     LearnPassive: ControlChannel._learn_passive,
     LearnFeatures: ControlChannel._learn_features,

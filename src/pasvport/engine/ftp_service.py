@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -19,6 +18,7 @@ from pasvport.engine.relay import Patience, patience
 from pasvport.engine.tables import LiveTable
 from pasvport.engine.timers import NEVER
 from pasvport.ftp.events import Timer
+from pasvport.ftp.login_limit import LoginLimit
 from pasvport.ftp.settings import DEFAULT_GREETING, Settings
 from pasvport.model import Bind, Expression, Ftp, KeyType, Proxy
 from pasvport.stick.deferral import is_deferred
@@ -33,9 +33,8 @@ _DRAIN_IDLE = 2.0
 _DRAIN_PATIENCE = 30.0
 _EPISODE = 10.0
 """Seconds without an exhausted pool after which the next is worth a new warning."""
-_MOST_SOURCES = 65_536
-"""Sources whose failed logins are remembered; beyond, the one that failed longest ago is forgotten."""
-
+_MOST_FAILED_USERS = 10
+"""Names that one session may enter into the stick tables by failing to log in as them."""
 
 _FAILED_BY = {kind: Expression("src", "src") for kind in KeyType} | {
     KeyType.STRING: Expression("ftp.user", "ftp.user"),
@@ -81,7 +80,7 @@ class FtpService:
         self.proxy = proxy
         self.cells = cells
         self.ports = DataPorts(plant, proxy, Dice().draw, self._leases_changed, self._refused)
-        self.failures = LoginFailures(proxy.ftp)
+        self.logins = login_limit(proxy.ftp)
         self._routes = [compile_name(rule.expression, config.maps) for rule in proxy.use_backend]
         self.backend = backend
         self._backends = {live.proxy.name: live for live in backends.values()}
@@ -176,8 +175,11 @@ class FtpService:
 
     # --- counting -------------------------------------------------------------------------------------------------
 
-    def count_in_tables(self, session: Endpoints, user: bytes, backend: LiveBackend | None) -> None:
-        """One failed login of `user` in the stick tables of this frontend and of `backend` that store ftp_fail_*."""
+    def count_in_tables(self, session: Endpoints, user: bytes, backend: LiveBackend | None, number: int) -> None:
+        """A session's failed login, its `number`th, in the tables of this frontend and of `backend` with ftp_fail_*.
+
+        Whoever tries name after name enters a few of them; those that are in a table are counted on.
+        """
         now = self.plant.loop.now
         attempt = _Attempt(session.source, user)
         for name in {self.proxy.name, backend.proxy.name if backend is not None else ""}:
@@ -185,8 +187,9 @@ class FtpService:
             if live is None or not live.table.counts_failures:
                 continue
             key = compile_key(_FAILED_BY[live.table.model.key_type], live.table.model)(attempt)
-            if key is not None:
-                live.table.login_failed(key, now)
+            if key is None or (number > _MOST_FAILED_USERS and live.table.lookup(key, now) is None):
+                continue
+            live.table.login_failed(key, now)
 
     def say_exhausted(self, reason: str) -> None:
         """A lease failed: say so, once an episode."""
@@ -234,39 +237,13 @@ class Dice:
         return self._numbers.pop() % count
 
 
-class LoginFailures:
-    """`ftp-login-limit N PERIOD`: when each source failed to log in. Steering brings a source to one worker."""
-
-    def __init__(self, ftp: Ftp) -> None:
-        self._limit = ftp.login_limit
-        self._period = ftp.login_limit_period / 1000
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def count(self, host: str, now: float) -> None:
-        """One more failure of `host`."""
-        if not self._limit:
-            return
-        times = self._times.pop(host, None)
-        if times is None:
-            times = deque(maxlen=self._limit + 1)
-        times.append(now)
-        self._times[host] = times
-        if len(self._times) > _MOST_SOURCES:
-            self._times.popitem(last=False)
-
-    def exceeded(self, host: str, now: float) -> bool:
-        """Whether `host` failed more often than it may."""
-        times = self._times.get(host)
-        if times is None:
-            return False
-        while times and times[0] <= now - self._period:
-            times.popleft()
-        if not times:
-            del self._times[host]
-        return len(times) >= self._limit
-
-
 _UNDRAINED = DrainLimits(NEVER, NEVER)
+
+
+def login_limit(ftp: Ftp) -> LoginLimit:
+    """`ftp-login-limit` of a frontend."""
+    period = ftp.login_limit_period / 1000
+    return LoginLimit(ftp.login_limit, period, ftp.login_limit_ipv4, ftp.login_limit_ipv6)
 
 
 def _without_tunnel(backend: Proxy) -> Proxy:
@@ -305,4 +282,5 @@ def _settings(ftp: Ftp, *, deferred: bool, retries: int) -> Settings:
         trust_named_host=ftp.trust_named_host,
         max_line=ftp.max_line,
         redispatches=max(retries, 1),
+        login_limited=ftp.login_limit > 0,
     )

@@ -35,12 +35,16 @@ class LiveTable:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A stick rule ready to use; `stick on` is one rule that matches and stores."""
+    """A stick rule ready to use; `stick on` is one rule that matches and stores.
+
+    `by_user`: its key is what a client says before it has logged in.
+    """
 
     table: LiveTable
     key_of: KeyOf
     matches: bool
     stores: bool
+    by_user: bool = False
 
 
 def merged(rules: tuple[StickRule, ...]) -> list[tuple[StickRule, bool, bool]]:

@@ -1,8 +1,9 @@
 """What the engine shall do, in the imperative; carried out in the order given.
 
 Each question has exactly one answer among the events: ChooseServer -> ServerAssigned (then ServerConnected) or
-NoServer; LeaseDataPort -> DataPortLeased or LeaseFailed; DialServerData, DialClientData -> connected or failed;
-StartTransfer -> DataFinished. DropData and CloseSession make the answers still due needless (all but DataFinished).
+NoServer; BeginLogin -> LoginAllowed or LoginLimitExceeded; LeaseDataPort -> DataPortLeased or LeaseFailed;
+DialServerData, DialClientData -> connected or failed; StartTransfer -> DataFinished. DropData and CloseSession make the
+answers still due needless (all but DataFinished).
 """
 
 from __future__ import annotations
@@ -120,9 +121,21 @@ class AbortTransfer:
 
 @dataclass(frozen=True, slots=True)
 class CountLoginFailure:
-    """The server answered 530 to USER, PASS or ACCT: for the stick table's `ftp_fail_cnt`."""
+    """A login failed: the server refused it, or the session ended before PASS or ACCT was answered."""
 
     user: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BeginLogin:
+    """May USER, PASS or ACCT go to the server (`ftp-login-limit`)? It waits for the answer, which may take a while:
+    as many logins of a source may be under way as may fail.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class FinishLogin:
+    """The server has answered what BeginLogin was asked for; whether well was said before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +197,8 @@ Action = (
     | StartTransfer
     | AbortTransfer
     | CountLoginFailure
+    | BeginLogin
+    | FinishLogin
     | NoteLogin
     | LearnPassive
     | LearnFeatures

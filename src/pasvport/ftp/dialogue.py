@@ -24,6 +24,7 @@ from pasvport.ftp.events import (
     DrainRequested,
     Event,
     LeaseFailed,
+    LoginAllowed,
     LoginLimitExceeded,
     NoServer,
     ServerAssigned,
@@ -38,12 +39,10 @@ from pasvport.ftp.events import (
 )
 from pasvport.ftp.grammar import masked
 from pasvport.ftp.lines import TOO_LONG
-from pasvport.ftp.login import UNAVAILABLE
+from pasvport.ftp.login import CLOSES, LOGIN_LIMIT, UNAVAILABLE
 from pasvport.ftp.requests import Requests
 from pasvport.ftp.states import ALLOWED, PathState, Phase
 from pasvport.record import Culprit, FtpSessionRecord
-
-_CLOSES = "closing the control connection."
 
 
 class Dialogue(Requests):
@@ -157,7 +156,7 @@ class Dialogue(Requests):
         culprit = Culprit.CLIENT_ABORT if by_client else Culprit.SERVER_ABORT
         replaceable = self._phase is not Phase.PARTING and self._is_replaceable
         if by_client or not replaceable:
-            self._end(culprit, str(broken), f"Protocol error, {_CLOSES}")
+            self._end(culprit, str(broken), f"Protocol error, {CLOSES}")
         else:
             self._redispatch(str(broken), culprit)
 
@@ -194,7 +193,7 @@ class Dialogue(Requests):
         if self._phase is Phase.BLIND:
             self._end(Culprit.CLIENT_TIMEOUT, "timeout client")
         else:
-            self._end(Culprit.CLIENT_TIMEOUT, "timeout client", f"Timeout, {_CLOSES}")
+            self._end(Culprit.CLIENT_TIMEOUT, "timeout client", f"Timeout, {CLOSES}")
 
     def _server_slow(self, event: TimedOut) -> None:
         if self._phase is Phase.BLIND:
@@ -205,7 +204,7 @@ class Dialogue(Requests):
         elif self._is_replaceable:
             self._redispatch("timeout server", Culprit.SERVER_TIMEOUT)
         else:
-            self._end(Culprit.SERVER_TIMEOUT, "timeout server", f"The server does not answer, {_CLOSES}")
+            self._end(Culprit.SERVER_TIMEOUT, "timeout server", f"The server does not answer, {CLOSES}")
 
     def _answer_slow(self, event: TimedOut) -> None:
         self._passive_slow()
@@ -214,7 +213,7 @@ class Dialogue(Requests):
         """`timeout ftp-login`: whoever is awaited just then has used it up."""
         waits = self._phase not in (Phase.LOCAL, Phase.OPEN) or self._is_owed
         culprit = Culprit.SERVER_TIMEOUT if waits else Culprit.CLIENT_TIMEOUT
-        self._end(culprit, "timeout ftp-login", f"Login timeout, {_CLOSES}")
+        self._end(culprit, "timeout ftp-login", f"Login timeout, {CLOSES}")
 
     def _data_slow(self, event: TimedOut) -> None:
         self._client_never_came()
@@ -223,7 +222,7 @@ class Dialogue(Requests):
         self._stalled(Culprit.SERVER_TIMEOUT if event.whose is Side.SERVER else Culprit.CLIENT_TIMEOUT)
 
     def _penalty_over(self, event: TimedOut) -> None:
-        self._end(Culprit.PROXY, "ftp-login-limit", f"Too many failed logins, {_CLOSES}")
+        self._end(Culprit.PROXY, LOGIN_LIMIT, f"Too many failed logins, {CLOSES}")
 
     def _drain(self, event: DrainRequested) -> None:
         if self._phase is Phase.BLIND:
@@ -277,6 +276,7 @@ _PHASE_TIMERS: Final = {
 _EVENTS: dict[type[Event], Callable[[Dialogue, Any], None]] = {
     ClientConnected: Dialogue._client_connected,
     LoginLimitExceeded: Dialogue._limit_exceeded,
+    LoginAllowed: Dialogue._login_allowed,
     ServerAssigned: Dialogue._assigned,
     ServerConnected: Dialogue._connected,
     NoServer: Dialogue._no_server,

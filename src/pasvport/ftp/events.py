@@ -48,7 +48,12 @@ class ClientConnected:
 
 @dataclass(frozen=True, slots=True)
 class LoginLimitExceeded:
-    """The source failed too often (`ftp-login-limit`). May come first of all, or at any time before login."""
+    """The source failed too often (`ftp-login-limit`): first of all, in answer to BeginLogin, or after a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAllowed:
+    """Answer to BeginLogin: it may go to the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,7 @@ class SessionKilled:
 Event = (
     ClientConnected
     | LoginLimitExceeded
+    | LoginAllowed
     | ServerAssigned
     | ServerConnected
     | NoServer

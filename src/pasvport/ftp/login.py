@@ -6,8 +6,24 @@ CLNT and USER was asked, which the next one is asked again, its replies swallowe
 
 from __future__ import annotations
 
-from pasvport.ftp.actions import ChooseServer, CountLoginFailure, LeaveServer, NoteLogin, SendToClient, SendToServer
-from pasvport.ftp.events import ClientConnected, LoginLimitExceeded, NoServer, ServerAssigned, ServerConnected
+from pasvport.ftp.actions import (
+    BeginLogin,
+    ChooseServer,
+    CountLoginFailure,
+    FinishLogin,
+    LeaveServer,
+    NoteLogin,
+    SendToClient,
+    SendToServer,
+)
+from pasvport.ftp.events import (
+    ClientConnected,
+    LoginAllowed,
+    LoginLimitExceeded,
+    NoServer,
+    ServerAssigned,
+    ServerConnected,
+)
 from pasvport.ftp.features import common_features, rendered_features
 from pasvport.ftp.grammar import CRLF, Command, Reply
 from pasvport.ftp.ground import Expected, Purpose
@@ -20,11 +36,18 @@ from pasvport.record import Culprit
 
 _GREETINGS = (220, 230)
 _LOGGED_IN = (230, 232)
+LOGS_IN = frozenset({"USER", "PASS", "ACCT"})
+"""Commands whose answer may log somebody in."""
+_NOT_ABOUT_THE_PASSWORD = frozenset({500, 501, 502, 503, 504})
+_UNKNOWN_USER = frozenset({430, 530})
+_GIVEN_UP = frozenset({Culprit.CLIENT_ABORT, Culprit.SERVER_ABORT})
 MAX_PREAMBLE = 8
 """Accepted HOST, OPTS and CLNT lines that are repeated to another server; more are forwarded, not remembered."""
 NOT_LOGGED_IN = "Please login with USER and PASS."
 UNAVAILABLE = "Service not available, closing the control connection."
 _UNAVAILABLE = UNAVAILABLE.encode("ascii")
+CLOSES = "closing the control connection."
+LOGIN_LIMIT = "ftp-login-limit"
 AUTH_REFUSED = "TLS is not available here."
 
 _LOCAL_ANSWERS: dict[str, tuple[int, str]] = {
@@ -47,7 +70,19 @@ _LOCAL_ANSWERS: dict[str, tuple[int, str]] = {
 class Login(Moving):
     """From the client's connection to its login."""
 
-    __slots__ = ("_attempted", "_greeted", "_named", "_preamble", "_refusal", "_replay", "_user_line")
+    __slots__ = (
+        "_asks_to_log_in",
+        "_attempted",
+        "_choices",
+        "_greeted",
+        "_is_allowed",
+        "_is_undecided",
+        "_named",
+        "_preamble",
+        "_refusal",
+        "_replay",
+        "_user_line",
+    )
 
     def __init__(self, settings: Settings) -> None:
         Moving.__init__(self, settings)
@@ -57,6 +92,12 @@ class Login(Moving):
         """The user that was said last, by whom a server is chosen."""
         self._attempted = b""
         """The user whose login is under way: said to the server, neither accepted nor refused."""
+        self._choices = 0
+        """Servers that were chosen since somebody logged in last, those that took over from another left out."""
+        self._asks_to_log_in = self._is_allowed = False
+        """BeginLogin waits for its answer; it was answered, and the command has not gone yet."""
+        self._is_undecided = False
+        """A server was told a password and has not answered."""
         self._user_line = b""
         self._replay: list[bytes] = []
         self._refusal: bytes = _UNAVAILABLE
@@ -74,6 +115,7 @@ class Login(Moving):
 
     def _choose(self, *, again: bool = False, reason: str = "") -> None:
         deferred = self._settings.deferred
+        self._choices += not again
         self._phase = Phase.SUMMONING
         user, host = (self._named, self._record.virtual_host) if deferred else (b"", b"")
         self._do(ChooseServer(user, host, again, reason))
@@ -153,15 +195,40 @@ class Login(Moving):
     def _login(self, command: Command) -> None:
         if command.verb == "USER":
             if self._settings.deferred and self._must_move(command.argument):
-                self._named = command.argument
-                self._held.insert(0, command)
-                self._do(SendToServer(b"QUIT" + CRLF))
-                self._leave_server()
-                self._user_line = b""
-                self._choose()
+                self._choose_for(command)
                 return
             self._named = self._attempted = command.argument
+        else:
+            self._is_undecided = True
+        self._is_allowed = False
         self._ask(command.line, Purpose.LOGIN, command)
+
+    def _choose_for(self, command: Command) -> None:
+        """A server for the user that USER names, in place of the present one if there is one."""
+        if self._choices > self._settings.max_moves:
+            self._end(Culprit.PROXY, "too many users", f"Too many users were named, {CLOSES}")
+            return
+        if self._phase is not Phase.LOCAL:
+            self._do(SendToServer(b"QUIT" + CRLF))
+            self._leave_server()
+            self._user_line = b""
+        self._named = command.argument
+        self._held.insert(0, command)
+        self._choose()
+
+    def _must_be_allowed(self, command: Command) -> bool:
+        """`ftp-login-limit`: whether the engine must be asked first; then the command is held."""
+        if not self._settings.login_limited or self._is_allowed:
+            return False
+        if self._phase is Phase.LOCAL and command.verb != "USER":
+            return False
+        self._held.insert(0, command)
+        self._asks_to_log_in = True
+        self._do(BeginLogin())
+        return True
+
+    def _login_allowed(self, event: LoginAllowed) -> None:
+        self._is_allowed, self._asks_to_log_in = self._asks_to_log_in, False
 
     def _must_move(self, user: bytes) -> bool:
         """Another name before login may belong to another server."""
@@ -182,9 +249,7 @@ class Login(Moving):
         """Commands while no server is chosen."""
         verb = command.verb
         if verb == "USER":
-            self._named = command.argument
-            self._held.insert(0, command)
-            self._choose()
+            self._choose_for(command)
         elif verb == "QUIT":
             self._say(221, "Goodbye.")
             self._end(Culprit.NONE, "QUIT")
@@ -227,7 +292,10 @@ class Login(Moving):
         if reply.code < 300:
             self._accepted()
         elif reply.code >= 400:
-            self._refused(reply.code)
+            self._refused(reply.code in _UNKNOWN_USER if verb == "USER" else reply.code not in _NOT_ABOUT_THE_PASSWORD)
+        self._is_undecided = False
+        if self._settings.login_limited:
+            self._do(FinishLogin())
         if verb == "USER":
             self._user_line = expected.command.line if 300 <= reply.code < 400 else b""
             if reply.code >= 400:
@@ -244,15 +312,17 @@ class Login(Moving):
             return
         record.logged_in = True
         record.user, self._attempted = self._attempted or record.user, b""
+        self._choices = 0
         self._preamble.clear()
         self._refusal = _UNAVAILABLE
         self._do(NoteLogin(record.user))
 
-    def _refused(self, code: int) -> None:
+    def _refused(self, counts: bool) -> None:
+        """`counts`: the login failed; else the server did not understand, or was not ready for, what it was told."""
         record = self._record
         # What was refused at USER is over: PASS behind it names nobody else.
         record.failed_user = self._attempted or record.failed_user
-        if code == 530:
+        if counts:
             record.login_failures += 1
             self._do(CountLoginFailure(record.failed_user))
 
@@ -262,6 +332,9 @@ class Login(Moving):
             self._record.failed_user, self._attempted = self._attempted, b""
 
     def _close(self) -> None:
+        if self._is_undecided and self._verdict[0] in _GIVEN_UP:
+            # Servers are slow to refuse: whoever leaves before the answer knows it, too.
+            self._refused(counts=True)
         self._give_up_attempt()
         Moving._close(self)
 
@@ -296,8 +369,12 @@ class Login(Moving):
     # --- too many failures ----------------------------------------------------------------------------------------
 
     def _limit_exceeded(self, event: LoginLimitExceeded) -> None:
-        if self._record.logged_in:
+        self._asks_to_log_in = self._is_allowed = False
+        if self._path is not None and self._path.is_started:
+            # No login is begun then; should one fail all the same, what moves is cut before the delay.
+            self._end(Culprit.PROXY, LOGIN_LIMIT, f"Too many failed logins, {CLOSES}")
             return
+        self._drop_path()
         if self._phase not in (Phase.NEW, Phase.LOCAL):
             self._leave_server()
         self._held.clear()

@@ -12,7 +12,7 @@ from typing import Final
 from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.grammar import Command, parse_command, verbs_behind_cr
 from pasvport.ftp.ground import Purpose
-from pasvport.ftp.login import AUTH_REFUSED, NOT_LOGGED_IN, UNAVAILABLE
+from pasvport.ftp.login import AUTH_REFUSED, LOGS_IN, NOT_LOGGED_IN, UNAVAILABLE
 from pasvport.ftp.replies import Replies
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import Phase
@@ -96,7 +96,7 @@ class Requests(Replies):
     def _next_command(self) -> Command | None:
         """The first held command if nothing is under way; during a transfer, what may be said then."""
         held, path = self._held, self._path
-        if self._server_gone:
+        if self._server_gone or self._asks_to_log_in:
             return None
         if (path is None and not self._expected) or not self._is_busy:
             waits = path is not None and not path.server_connected and _is_transfer(held[0])
@@ -123,6 +123,8 @@ class Requests(Replies):
             self._refuse(501, "A name may have a CR, but no command behind it.")
         elif not command.argument and self._lacks_argument(verb):
             self._refuse(501, f"{verb} needs an argument.")
+        elif verb in LOGS_IN and self._must_be_allowed(command):
+            return
         elif self._phase is _LOCAL:
             self._refused_in_a_row = 0 if verb in VERBS else self._refused_in_a_row
             self._local_or_refused(command)

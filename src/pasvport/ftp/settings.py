@@ -33,7 +33,9 @@ class Settings:
 
     `features` is what every server of the backend is known to do; the engine narrows it with what LearnFeatures
     reports. `max_held` bounds the commands a client may send ahead; `max_refused` how many lines in a row may be no
-    command at all; `redispatches` how many servers may fail a session before its login.
+    command at all; `redispatches` how many servers may fail a session before its login; `max_moves` how often one may
+    be given to another server, for another user, before anybody is logged in. `login_limited`: no login is begun
+    before the engine allows it (BeginLogin).
     """
 
     deferred: bool = False
@@ -49,3 +51,5 @@ class Settings:
     max_held: int = 32
     max_refused: int = 20
     redispatches: int = 3
+    max_moves: int = 5
+    login_limited: bool = False

@@ -74,6 +74,7 @@ def _before_login(phase: Phase, doc: str) -> tuple[Transition, ...]:
         _row(phase, events.ClientLeft, _OVER, "the client gave up"),
         _row(phase, events.DrainRequested, _OVER, "421"),
         _row(phase, events.LoginLimitExceeded, frozenset({_P.PENALTY}), "the source must wait"),
+        _row(phase, events.LoginAllowed, _STAYS, "noted"),
     )
 
 
@@ -94,6 +95,7 @@ _BEGINNING = (
     _row(_P.LOCAL, events.ClientLeft, _OVER, "the client left"),
     _row(_P.LOCAL, events.DrainRequested, _OVER, "421"),
     _row(_P.LOCAL, events.LoginLimitExceeded, frozenset({_P.PENALTY}), "the source must wait"),
+    _row(_P.LOCAL, events.LoginAllowed, _AWAY, "USER chooses a server"),
     _row(_P.LOCAL, events.TimedOut, _OVER, "421: idle, or no login in time"),
     *_before_login(_P.SUMMONING, "for a server"),
     _row(_P.SUMMONING, events.ServerAssigned, _STAYS, "noted"),
@@ -149,7 +151,8 @@ _DIALOGUE = (
     _row(_P.OPEN, events.ServerLeft, _AWAY | {_P.LEAVING}, "421; before login another server"),
     _row(_P.OPEN, events.TimedOut, _COMMANDS, "421, 425 or 426 by which timer; before login another server"),
     _row(_P.OPEN, events.DrainRequested, _OVER, "421 at the next moment without a transfer"),
-    _row(_P.OPEN, events.LoginLimitExceeded, frozenset({_P.PENALTY}), "before login: the source must wait"),
+    _row(_P.OPEN, events.LoginLimitExceeded, frozenset({_P.PENALTY, _P.LEAVING}), "the source must wait"),
+    _row(_P.OPEN, events.LoginAllowed, _COMMANDS, "USER, PASS or ACCT is forwarded"),
 )
 
 _ENDS = (
