@@ -21,6 +21,7 @@ from pasvport.ftp import actions as acts
 from pasvport.ftp import events as evts
 from pasvport.ftp.dialogue import Dialogue
 from pasvport.ftp.events import Timer
+from pasvport.ftp.grammar import PIECE
 from pasvport.ftp.passive import KnownPassive
 from pasvport.ftp.settings import Settings
 from pasvport.ftp.states import ALLOWED, Phase
@@ -140,7 +141,8 @@ class Watched:
             elif isinstance(action, acts.CloseSession):
                 self.closed += 1
             elif isinstance(action, acts.SendToClient | acts.SendToServer):
-                assert action.data.endswith(b"\n") or action.data[0] in (0x16, *range(0x80, 0x90))
+                ends_as_lines_do = action.data.endswith(b"\n") or len(action.data) > PIECE
+                assert ends_as_lines_do or action.data[0] in (0x16, *range(0x80, 0x90))
 
 
 def play(text: str, settings: Settings | None = None) -> Dialogue:

@@ -285,9 +285,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class FeaturesLearnt:
-    """`mode ftp`: a server lists fewer features than its backend was known for; see FeaturesKnown."""
+    """`mode ftp`: what a server answered to FEAT; see FeaturesKnown."""
 
     proxy: Place
+    server: Place
     features: Annotated[tuple[Annotated[bytes, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=64)]
 
 

@@ -136,7 +136,7 @@ BEHAVIOURS = [
     (say_nothing, "no-greeting"),
     (trickle, "no-greeting"),
     (flood, "not-ftp"),
-    (flood_without_lines, "no-greeting"),
+    (flood_without_lines, "not-ftp"),
     (promise, "not-ftp"),
     (speak_http, "not-ftp"),
     (close_at_once, "no-greeting"),

@@ -30,7 +30,7 @@ def servers() -> Iterator[dict[str, Scripted]]:
             Scripted("dying", answers={"USER": None}),
             Scripted("late", answers={"PASS": None}),
             Scripted("closing", answers={"USER": "421 Closing"}),
-            Scripted("strange", greeting="hello?"),
+            Scripted("strange", greeting="500 hello?"),
         ]
         yield {server.name: stack.enter_context(server) for server in (*sound, *broken)}
 

@@ -24,7 +24,10 @@ class Conversation:
         self._stack = contextlib.ExitStack()
 
     def say(self, *lines: str) -> None:
-        self.control.sendall("".join(f"{line}\r\n" for line in lines).encode())
+        """One reply, as this server writes replies."""
+        data, size = self.server.render(lines), self.server.size
+        for at in range(0, len(data), size or len(data)):
+            self.control.sendall(data[at : at + (size or len(data))])
 
     def close(self) -> None:
         self._stack.close()
@@ -93,8 +96,14 @@ SOUND: dict[str, Answer] = {
 }
 
 
+def as_it_should(lines: tuple[str, ...]) -> bytes:
+    """Of a reply: how RFC 959 wants it written."""
+    return "".join(f"{line}\r\n" for line in lines).encode()
+
+
 class Scripted:
-    """`answers` replace the sound ones, by verb; what nobody knows is answered 502. `greeting` None: hangs up.
+    """`answers` replace the sound ones, by verb; what nobody knows is answered 502. `greeting` None: hangs up. `render`
+    writes every reply, which leaves in pieces of `size` bytes (0: whole).
 
     Use as a context manager. `heard` are all lines of all sessions, `sessions` counts those that began.
     """
@@ -106,10 +115,13 @@ class Scripted:
         *,
         greeting: str | None = "",
         answers: Mapping[str, Answer] | None = None,
+        render: Callable[[tuple[str, ...]], bytes] = as_it_should,
+        size: int = 0,
     ) -> None:
         self.name = name
         self.greeting = f"220 {name}" if greeting == "" else greeting
         self.answers = SOUND | dict(answers or {})
+        self.render, self.size = render, size
         self.content = name.encode()
         self.stored: list[bytes] = []
         self.heard: list[str] = []
@@ -134,6 +146,11 @@ class Scripted:
         for thread in self._threads:
             thread.join(PATIENCE)
         self._stack.close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Some session is open."""
+        return bool(self._open)
 
     @property
     def address(self) -> str:
@@ -168,7 +185,7 @@ class Scripted:
         talk = Conversation(self, control)
         with control, contextlib.suppress(OSError):
             if self.greeting is not None:
-                talk.say(self.greeting)
+                talk.say(*self.greeting.split("\n"))
                 self._converse(talk, control)
         talk.close()
         self._open.discard(control)

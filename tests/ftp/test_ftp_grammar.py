@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pasvport.address import Family
 from pasvport.errors import ProtocolError, Side
-from pasvport.ftp.grammar import Command, Reply, ReplyReader, masked, parse_command, rendered, verbs_behind_cr
+from pasvport.ftp.features import features_of
+from pasvport.ftp.grammar import PIECE, Command, Reply, ReplyReader, masked, parse_command, rendered, verbs_behind_cr
 from pasvport.ftp.lines import TOO_LONG, Line, LineSplitter
 from pasvport.ftp.passive import (
     ArgumentError,
@@ -136,29 +137,118 @@ def test_the_table_is_sound() -> None:
 # --- replies ------------------------------------------------------------------------------------------------------
 
 
-def test_only_the_same_code_and_a_space_ends_a_reply() -> None:
+def read(*pieces: bytes, limit: int = 100_000) -> list[tuple[int, bytes, bool]]:
+    """Everything that comes out, piece by piece."""
+    reader, found = ReplyReader(limit), []
+    for piece in pieces:
+        reader.push(piece)
+        while (reply := reader.pull() or reader.rest()) is not None:
+            found.append(tuple(reply))
+    return found
+
+
+def test_a_reply_is_every_byte_of_it() -> None:
+    data = b"211-a\r\r\nx\0\ry\n\n211-c\r\n211 e\r\n"
+    assert read(data) == [(211, data, True)]
+    assert Reply(211, data).lines == (b"211-a", b"x\0\ry", b"", b"211-c", b"211 e")
+    assert Reply(211, data).text == b"e"
+    assert read(b"200 one\r\n200\r\n") == [(200, b"200 one\r\n", True), (200, b"200\r\n", True)]
+
+
+@pytest.mark.parametrize(
+    "data", [b"junk\r\n", b"\r\n", b" 220 x\n", b"\r\r\n", b"-\0\n", b"2200 x\n", b"22 x\n", b"000 x\n"]
+)
+def test_what_is_no_reply_is_text(data: bytes) -> None:
+    assert read(data + data + b"220 x\n" + data) == [(0, data, False)] * 2 + [(220, b"220 x\n", True), (0, data, False)]
+
+
+@pytest.mark.parametrize("code", [99, 101, 600, 999])
+def test_any_three_digits_are_a_code(code: int) -> None:
+    assert read(b"%03d x\r\n" % code) == [(code, b"%03d x\r\n" % code, True)]
+    assert not Reply(code, b"").is_positive
+    assert Reply(code, b"").is_preliminary is (code == 101)
+
+
+@pytest.mark.parametrize(
+    ("data", "doubt"),
+    [
+        # curl and wget end a reply at any code and a space.
+        (b"211-a\r\n213 b\r\n", 213),
+        (b"553-a\r\nmore\r\n150 b\r\n", 150),
+        # ftplib at its code and anything but a dash.
+        (b"211-a\r\n211\r\n", 211),
+        (b"211-a\r\n2111\r\n", 211),
+        # lftp and ftplib begin one with three digits and anything but a dash, ftplib with one digit.
+        (b"2200 x\r\n", 220),
+        (b"220:x\r\n", 220),
+        (b"33 x\r\n", 300),
+        (b"5\r\n", 500),
+        (b"9 x\r\n", 500),
+        # Nobody knows what comes of these, and they are in use.
+        (b"211 211-a\r\n", 211),
+        (b"211-a\r\n x\r\nEND\r\n", 211),
+        # These are certain.
+        (b"211-a\r\n", 0),
+        (b"211-a\r\n213-b\r\n", 0),
+        (b"211-a\r\n213 b\r\n x\r\n", 0),
+        (b"211-a\r\n213 b\r\n211 c\r\n", 0),
+        (b"hello\r\n", 0),
+    ],
+)
+@pytest.mark.parametrize("cut", [1, 2, 1000])
+def test_where_some_client_would_end_a_reply(data: bytes, doubt: int, cut: int) -> None:
     reader = ReplyReader(1000)
-    lines = [b"211-a", b"212 b", b"211-c", b"2111", b" 211 d", b"211 e"]
-    assert [reader.read(Line(line)) for line in lines[:-1]] == [None] * 5
-    assert reader.read(Line(lines[-1])) == Reply(211, tuple(lines))
-    assert reader.read(Line(b"200")) == Reply(200, (b"200",))
-    assert reader.is_empty
+    raw = b""
+    for at in range(0, len(data), cut):
+        reader.push(data[at : at + cut])
+        while (reply := reader.pull() or reader.rest()) is not None:
+            raw += reply.raw
+    assert reader.doubt == doubt
+    assert raw == data
+    if doubt:
+        assert reader.settle() == Reply(doubt, b"")
+        assert reader.is_empty
+        assert read(b"220 x\n") == [(220, b"220 x\n", True)]
 
 
-@pytest.mark.parametrize("data", [b"", b"junk", b"099 x", b"600 x", b"20 x", b"2000", b"200x"])
-def test_what_is_no_reply_is_the_servers_fault(data: bytes) -> None:
-    with pytest.raises(ProtocolError) as caught:
-        ReplyReader(1000).read(Line(data))
+def test_telnet_commands_before_a_code_pass_and_hide_nothing() -> None:
+    data = b"\xff\xfb\x01\xff\xf1220 x\r\n"
+    assert read(data) == [(220, data, True)]
+
+
+def test_a_line_has_no_limit_and_a_reply_has_one() -> None:
+    line = b"220 " + b"x" * 50_000 + b"\r\n"
+    pieces = [line[at : at + 4096] for at in range(0, len(line), 4096)]
+    found = read(*pieces)
+    assert [code for code, _, _ in found] == [220] * len(found)
+    assert [complete for _, _, complete in found] == [False] * (len(found) - 1) + [True]
+    assert b"".join(raw for _, raw, _ in found) == line
+    assert max(len(raw) for _, raw, _ in found) <= PIECE + 4096
+    with pytest.raises(ProtocolError, match="too long") as caught:
+        read(*pieces, limit=40_000)
     assert caught.value.whose is Side.SERVER
 
 
 def test_an_endless_reply_is_the_servers_fault() -> None:
-    reader = ReplyReader(1000)
-    reader.read(Line(b"200-a"))
-    for _ in range(496):
-        reader.read(Line(b""))
     with pytest.raises(ProtocolError, match="too long"):
-        reader.read(Line(b""))
+        read(b"200-a\n", *[b"\n"] * 1000, limit=1000)
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        (b"211-Ext:\r\n SIZE\r\n MDTM\r\n211 End\r\n", b"MDTM SIZE"),
+        (b"211-Ext:\r\n211-SIZE\r\n211-MDTM\r\n211 End\r\n", b"MDTM SIZE"),
+        (b"211-Ext:\nSIZE\nMDTM\r\r\n211 End\n", b"MDTM SIZE"),
+        (b"211 211-Ext:\r\n size\r\n MDTM x\r\n211 END\r\n", b"MDTM SIZE"),
+        (b"211-Ext:\r\n SIZE\r\n MDTM\r\n213 End\r\n", b"MDTM SIZE"),
+        (b"211-SIZE\r\n211 MDTM\r\n", b"MDTM SIZE"),
+        (b"211 no features\r\n", b""),
+        (b"502 SIZE\r\n", b""),
+    ],
+)
+def test_feat_however_it_is_listed(said: bytes, names: bytes) -> None:
+    assert b" ".join(sorted(features_of(Reply(int(said[:3]), said)))) == names
 
 
 @given(st.text(max_size=50))

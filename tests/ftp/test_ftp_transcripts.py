@@ -71,8 +71,7 @@ class Replay:
                 return b"229 Entering Extended Passive Mode (|||%d|)\r\n" % port
             return b"227 Entering Passive Mode (203,0,113,1,%d,%d).\r\n" % (port >> 8, port & 255)
         if verb == "FEAT" and not said.startswith(b"530"):
-            lines = tuple(said.removesuffix(b"\r\n").split(b"\r\n"))
-            return rendered_features(Settings(), features_of(Reply(int(said[:3]), lines)))
+            return rendered_features(Settings(), features_of(Reply(int(said[:3]), said)))
         if verb == "ABOR" and said.startswith(b"150"):
             return b"426 Transfer aborted.\r\n226 ABOR done.\r\n"
         return said
@@ -109,6 +108,18 @@ def at_random(seed: int) -> Callable[[bytes], list[bytes]]:
     return cut
 
 
+def joined(actions: list[str]) -> list[str]:
+    """A reply that comes in pieces leaves in pieces: what is said to the client in one go is one thing."""
+    found: list[str] = []
+    for action in actions:
+        said = action.removeprefix("SendToClient ")
+        if said != action and found and found[-1].startswith("SendToClient "):
+            found[-1] += " / " + said
+        else:
+            found.append(action)
+    return found
+
+
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 def test_a_real_servers_session_passes_however_it_is_cut(path: Path) -> None:
     replay = Replay(path)
@@ -118,7 +129,7 @@ def test_a_real_servers_session_passes_however_it_is_cut(path: Path) -> None:
     assert engine.phase is Phase.OVER
     assert engine.actions[-1] == "CloseSession -- QUIT"
     for cut in (by_bytes, at_random(1), at_random(2)):
-        assert replay.run(cut).actions == engine.actions
+        assert joined(replay.run(cut).actions) == joined(engine.actions)
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)

@@ -26,22 +26,23 @@ def test_a_census_is_the_intersection(story: list[tuple[int, tuple[bytes, ...] |
         assert set(census.common) == set(FEATURES).intersection(*listed.values())
 
 
-def test_sessions_take_away_and_checks_say_what_holds_now() -> None:
+def test_the_latest_answer_of_each_server_counts_whoever_asked() -> None:
     features = Features(config(backend("b", mode=Mode.FTP)))
     assert features.known() == ()
-    assert features.checked(0, (b"SIZE", b"MDTM", b"REST")) == FeaturesKnown(0, (b"MDTM", b"REST", b"SIZE"))
-    assert features.checked(0, (b"SIZE", b"MDTM", b"REST")) is None
-    assert features.learnt(FeaturesLearnt(0, (b"SIZE", b"REST", b"UTF8"))) == FeaturesKnown(0, (b"REST", b"SIZE"))
-    assert features.learnt(FeaturesLearnt(0, (b"SIZE", b"REST"))) is None
+    assert features.listed((0, 0), (b"SIZE", b"MDTM", b"REST")) == FeaturesKnown(0, (b"MDTM", b"REST", b"SIZE"))
+    assert features.listed((0, 0), (b"SIZE", b"MDTM", b"REST")) is None
+    assert features.learnt(FeaturesLearnt(0, 1, (b"SIZE", b"REST", b"UTF8"))) == FeaturesKnown(0, (b"REST", b"SIZE"))
+    assert features.learnt(FeaturesLearnt(0, 1, (b"SIZE", b"REST"))) is None
     assert features.known() == (FeaturesKnown(0, (b"REST", b"SIZE")),)
-    assert features.checked(0, (b"SIZE", b"MDTM")) == FeaturesKnown(0, (b"MDTM", b"SIZE"))
-    assert features.checked(0, FEATURES) == FeaturesKnown(0, tuple(sorted(FEATURES)))
+    # The second server can do more since it was upgraded, and the first is gone.
+    assert features.learnt(FeaturesLearnt(0, 1, FEATURES)) == FeaturesKnown(0, (b"MDTM", b"REST", b"SIZE"))
+    assert features.listed((0, 0), None) == FeaturesKnown(0, tuple(sorted(FEATURES)))
     assert features.known() == ()
 
 
 def test_backends_that_speak_no_ftp_learn_nothing() -> None:
     features = Features(config(backend("b"), backend("c", index=1, mode=Mode.FTP)))
-    assert features.checked(0, ()) is None
-    assert features.learnt(FeaturesLearnt(0, ())) is None
-    assert features.learnt(FeaturesLearnt(7, ())) is None
-    assert features.learnt(FeaturesLearnt(1, ())) == FeaturesKnown(1, ())
+    assert features.listed((0, 0), ()) is None
+    assert features.learnt(FeaturesLearnt(0, 0, ())) is None
+    assert features.learnt(FeaturesLearnt(7, 0, ())) is None
+    assert features.learnt(FeaturesLearnt(1, 0, (b"SIZE",))) == FeaturesKnown(1, (b"SIZE",))

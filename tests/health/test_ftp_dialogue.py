@@ -33,7 +33,7 @@ from pasvport.health.event import (
     WaitUntil,
 )
 from pasvport.health.ftp_dialogue import FtpDialogue
-from pasvport.health.ftp_steps import LAST_WORD, MOST_CONTROL, MOST_DATA, rendered_page
+from pasvport.health.ftp_steps import LAST_WORD, LULL, MOST_CONTROL, MOST_DATA, MOST_LULLS, rendered_page
 from pasvport.health.result import CheckResult, Outcome, Status
 from pasvport.model import FtpCheck, FtpCheckAction, FtpCheckMode, FtpPassive
 
@@ -185,9 +185,9 @@ def test_an_empty_listing_may_be_answered_at_once() -> None:
     assert verdict(LIST, *WHOLE[:8], DataClosed(), b"226 nothing\r\n", b"221\r\n") is not None
 
 
-@pytest.mark.parametrize("end", [TimedOut(), PeerClosed(), Broken("Connection reset by peer"), b"rubbish\r\n"])
+@pytest.mark.parametrize("end", [TimedOut(), PeerClosed(), Broken("Connection reset by peer"), b"5 rubbish\r\n"])
 def test_a_lost_farewell_fails_nothing(end: Event | bytes) -> None:
-    assert verdict(LIST, *WHOLE[:-1], end) == CheckResult(Status.L7OK, "(ftp-check)", 226)
+    assert verdict(LIST, *WHOLE[:-1], end, TimedOut()) == CheckResult(Status.L7OK, "(ftp-check)", 226)
 
 
 def test_a_large_file_is_ended_politely() -> None:
@@ -339,12 +339,13 @@ def failed(events: list[Event | bytes], *more: Event | bytes) -> CheckResult:
         (b"550 No such thing\r\n", "refused"),
         (b"332 Need account\r\n", "unexpected reply"),
         (b"421 Too many users\r\n", "not ready"),
-        (b"299 what?\r\n", "unexpected reply"),
+        (b"699 what?\r\n", "refused"),
+        (b"099 what?\r\n", "unexpected reply"),
     ],
 )
 def test_every_refusal_at_every_step(step: tuple[int, str], place: int, reply: bytes, word: str) -> None:
-    if step[1] == "FEAT" and word != "not ready":
-        return  # a server may have no features
+    if (step[1] == "FEAT" and word != "not ready") or (step[1] == "banner" and reply[:1] == b"3"):
+        return  # a server may have no features, and ftplib takes any greeting
     result = failed(WHOLE[:place], reply)
     number, name = step
     line = reply.decode().splitlines()[-1]
@@ -353,7 +354,10 @@ def test_every_refusal_at_every_step(step: tuple[int, str], place: int, reply: b
 
 def test_a_server_that_will_be_ready_later_is_not_ready() -> None:
     text = "ftp-check: not ready at step 1 (banner): 120 in 5 minutes"
-    assert failed(WHOLE[:1], b"120 in 5 minutes\r\n") == CheckResult(Status.L7STS, text, 120)
+    assert failed(WHOLE[:1], b"120 in 5 minutes\r\n", TimedOut()) == CheckResult(Status.L7STS, text, 120)
+    assert play(talk(), Connected(), b"120 soon\r\n", *WHOLE[1:])[-1] == Finish(
+        CheckResult(Status.L7OK, "(ftp-check)", 226)
+    )
 
 
 @pytest.mark.parametrize(("step", "place"), ASKED)
@@ -363,8 +367,7 @@ def test_a_server_that_will_be_ready_later_is_not_ready() -> None:
         (TimedOut(), Status.L7TOUT, "no answer"),
         (PeerClosed(), Status.L7RSP, "connection closed"),
         (Broken("Connection reset by peer"), Status.SOCKERR, "Connection reset by peer"),
-        (b"SSH-2.0-OpenSSH\r\n", Status.L7RSP, "not a reply"),
-        (b"2" * 10_000 + b"\r\n", Status.L7RSP, "line too long in a reply"),
+        (b"220 " + b"x" * 100_000 + b"\r\n", Status.L7RSP, "reply too long"),
         (b"220-\r\n" + b"x\r\n" * 30_000, Status.L7RSP, "reply too long"),
     ],
 )
@@ -373,6 +376,76 @@ def test_every_accident_at_every_step(
 ) -> None:
     number, name = step
     assert failed(WHOLE[:place], event) == CheckResult(status, f"ftp-check: {words} at step {number} ({name})")
+
+
+def test_who_speaks_another_protocol_is_no_ftp_server() -> None:
+    result = failed(WHOLE[:1], b"SSH-2.0-OpenSSH\r\n", TimedOut())
+    assert result == CheckResult(Status.L7RSP, "ftp-check: not a reply at step 1 (banner)")
+
+
+GOOD = CheckResult(Status.L7OK, "(ftp-check)", 226)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (1, b"220-Welcome\r\r\n220-\0 to \r us\r\r\n220 ready\r\r\n"),
+        (1, b"\r\nhello\r\n220 ready\n\r\nbye\r\n"),
+        (1, b"200 ready\r\n"),
+        (1, b"120 soon\r\n220 ready\r\n"),
+        (2, b"\r\n300 Password\r\n"),
+        (2, b"331-\r\n331 " + b"x" * 20_000 + b"\r\n"),
+        (3, b"202 in\n"),
+        (3, b"welcome\r\n230-more\r\n\r\n230 in\r\n\r\n"),
+        (4, b"211-\r\n211-SIZE\r\n211 End\r\n"),
+        (4, b"502 no\r\n"),
+        (5, b"250 fine\r\n"),
+        (8, b"110-x\r\n110 here\r\n"),
+        (11, b"bare\r\n200 done\r\n"),
+    ],
+)
+def test_what_clients_can_read_passes(place: int, said: bytes) -> None:
+    assert play(talk(), *WHOLE[:place], said, *WHOLE[place + 1 :])[-1] == Finish(
+        GOOD if place < 11 else CheckResult(Status.L7OK, "(ftp-check)", 200)
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (1, b"220-hello\r\n230 you\r\n"),
+        (1, b"2200 ready\r\n"),
+        (1, b"22 ready\r\n"),
+        (2, b"331-\r\n331\r\n"),
+        (3, b"530-old text\r\n230 in\r\n"),
+        (4, b"211 211-Ext:\r\n"),
+        (4, b"211 211-Ext:\r\n EPRT\r\nEND\r\n"),
+        (8, b"553-x\r\n150 y\r\n"),
+    ],
+)
+def test_a_reply_that_some_clients_take_for_ended_is_given_a_moment(place: int, said: bytes) -> None:
+    actions = play(talk(), *WHOLE[:place], said, TimedOut(), *WHOLE[place + 1 :])
+    assert WaitUntil(LULL) in actions
+    assert actions[-1] == Finish(GOOD)
+
+
+def test_moments_do_not_make_a_check_endless() -> None:
+    check = talk(BANNER_ONLY)
+    actions = play(check, Connected(), *[b"220-x\r\n230 y\r\n"] * 50)
+    assert actions.count(WaitUntil(LULL)) == MOST_LULLS
+    result = CheckResult(Status.L7TOUT, "ftp-check: no answer at step 1 (banner)")
+    assert check.receive(TimedOut()) == [Finish(result)]
+
+
+def test_a_refused_feat_says_nothing_of_what_the_server_can_do() -> None:
+    check = talk()
+    play(check, *WHOLE[:4], b"502 no\r\n", *WHOLE[5:])
+    assert check.features is None
+
+
+def test_a_text_steers_no_terminal() -> None:
+    text = failed(WHOLE[:1], b"500 \x1b[2Ja\0b\rc\x7f\r\r\n").text
+    assert text == "ftp-check: refused at step 1 (banner): 500  [2Ja b c "
 
 
 def test_the_connection_itself() -> None:
@@ -453,7 +526,10 @@ def cut(events: list[Event | bytes], size: int) -> list[Event | bytes]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_replies_may_be_cut_anywhere(size: int) -> None:
-    assert play(talk(), *cut(WHOLE, size)) == play(talk(), *WHOLE)
+    def without_waits(actions: list[Action]) -> list[Action]:
+        return [action for action in actions if not isinstance(action, WaitUntil)]
+
+    assert without_waits(play(talk(), *cut(WHOLE, size))) == without_waits(play(talk(), *WHOLE))
 
 
 def test_an_endless_talker_is_stopped() -> None:

@@ -37,40 +37,33 @@ class Census:
 class Features:
     """The known features of every backend in `mode ftp`, for the workers.
 
-    A session can only take away. Checks say what holds now: their news overrule what sessions learnt before.
+    Checks and sessions are told what a server lists; the latest good answer of each counts. A server that refuses FEAT,
+    or lists nothing, says nothing of itself and takes nothing from the others.
     """
 
     def __init__(self, config: Config) -> None:
         backends = [proxy.index for proxy in config.proxies if proxy.is_backend and proxy.mode is Mode.FTP]
-        self._checked = {index: frozenset(FEATURES) for index in backends}
-        self._learnt = {index: frozenset(FEATURES) for index in backends}
+        self._censuses = {index: Census() for index in backends}
+
+    def listed(self, position: Position, features: tuple[bytes, ...] | None) -> FeaturesKnown | None:
+        """What the server there lists now; None: it does not count any more. What all workers must hear, if anything
+        is new to them."""
+        census = self._censuses.get(position[0])
+        if census is None:
+            return None
+        before = census.common
+        census.note(position, features)
+        return self._message(position[0]) if census.common != before else None
 
     def learnt(self, message: FeaturesLearnt) -> FeaturesKnown | None:
-        """A worker met a server that lists only these. What all workers must hear, if anything is new to them."""
-        if message.proxy not in self._learnt:
-            return None
-        before = self._of(message.proxy)
-        self._learnt[message.proxy] &= frozenset(message.features)
-        return self._news(message.proxy, before)
-
-    def checked(self, proxy: int, features: tuple[bytes, ...]) -> FeaturesKnown | None:
-        """The checks of a backend's servers agree on these. What all workers must hear, if anything is new."""
-        if proxy not in self._checked:
-            return None
-        before = self._of(proxy)
-        self._checked[proxy] = frozenset(features)
-        self._learnt[proxy] = frozenset(FEATURES)
-        return self._news(proxy, before)
+        """The same, from a session of a worker."""
+        return self.listed((message.proxy, message.server), message.features)
 
     def known(self) -> tuple[FeaturesKnown, ...]:
         """What a worker that starts must hear: the backends that cannot do everything."""
-        return tuple(self._message(proxy) for proxy in self._checked if len(self._of(proxy)) < len(FEATURES))
-
-    def _of(self, proxy: int) -> frozenset[bytes]:
-        return self._checked[proxy] & self._learnt[proxy]
-
-    def _news(self, proxy: int, before: frozenset[bytes]) -> FeaturesKnown | None:
-        return self._message(proxy) if self._of(proxy) != before else None
+        return tuple(
+            self._message(proxy) for proxy, census in self._censuses.items() if len(census.common) < len(FEATURES)
+        )
 
     def _message(self, proxy: int) -> FeaturesKnown:
-        return FeaturesKnown(proxy, tuple(sorted(self._of(proxy))))
+        return FeaturesKnown(proxy, tuple(sorted(self._censuses[proxy].common)))

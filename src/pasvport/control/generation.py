@@ -29,7 +29,7 @@ from pasvport.control.prober import Prober
 from pasvport.control.questions import Questions
 from pasvport.control.rates import Rates
 from pasvport.control.remarks import Remarks
-from pasvport.control.roster import Roster
+from pasvport.control.roster import Position, Roster
 from pasvport.control.tally import Tally
 from pasvport.control.validation import Validator
 from pasvport.control.workers import Worker, describe
@@ -304,8 +304,8 @@ class Generation:
         for follower in self.followers:
             follower(change)
 
-    def _features_checked(self, proxy: int, features: tuple[bytes, ...]) -> None:
-        self._tell_features(self.features.checked(proxy, features))
+    def _features_checked(self, position: Position, features: tuple[bytes, ...] | None) -> None:
+        self._tell_features(self.features.listed(position, features))
 
     def _tell_features(self, news: FeaturesKnown | None) -> None:
         if news is not None:

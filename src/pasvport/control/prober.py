@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pasvport.address import Family
-from pasvport.control.features import Census
 from pasvport.control.probe_external import ExternalProbe, Program
 from pasvport.control.probe_socket import SocketProbe, Target
 from pasvport.control.roster import Position, Roster
@@ -60,8 +59,8 @@ class _Job:
 class Prober:
     """Checks of every backend of `config`. `concurrency` bounds the checks (descriptors, children) at one time, by
     default a quarter of the descriptors this process may have; what is due beyond it waits its turn in order.
-    `chance` gives the jitter of `spread-checks`. `on_features` is told the index of a backend and what its running
-    servers' FEAT lists have in common, whenever that changes; only `option ftp-check` with a user finds it out."""
+    `chance` gives the jitter of `spread-checks`. `on_features` is told what a server's FEAT lists, and None when it
+    runs no more; only `option ftp-check` with a user finds it out."""
 
     def __init__(
         self,
@@ -70,14 +69,13 @@ class Prober:
         *,
         concurrency: int | None = None,
         chance: random.Random | None = None,
-        on_features: Callable[[int, tuple[bytes, ...]], None] = lambda proxy, features: None,
+        on_features: Callable[[Position, tuple[bytes, ...] | None], None] = lambda position, features: None,
     ) -> None:
         self._config = config
         self._roster = roster
         self._concurrency = _most_at_once() if concurrency is None else concurrency
         self._chance = chance or random.Random()
         self._on_features = on_features
-        self._censuses: dict[int, Census] = {}
         self._heap: list[tuple[float, int]] = []
         self._jobs = _jobs(config)
         self._health_jobs = {job.position: index for index, job in enumerate(self._jobs) if not job.is_agent}
@@ -231,13 +229,8 @@ class Prober:
 
     def _note_features(self, position: Position, features: tuple[bytes, ...] | None) -> None:
         is_up = self._roster.view(*position).operation is not Operation.STOPPED
-        if is_up and features is None:
-            return
-        census = self._censuses.setdefault(position[0], Census())
-        before = census.common
-        census.note(position, features if is_up else None)
-        if census.common != before:
-            self._on_features(position[0], census.common)
+        if features is not None or not is_up:
+            self._on_features(position, features if is_up else None)
 
     def _agent_probe(self, index: int, job: _Job) -> Probe:
         self._roster.agent_started(*job.position)

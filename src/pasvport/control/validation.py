@@ -73,7 +73,8 @@ class Validator:
             for number, server in enumerate(proxy.servers)
             if server.check.observe is not ObserveMode.NONE
         }
-        self._ftp = {proxy.index for proxy in config.proxies if proxy.is_backend and proxy.mode is Mode.FTP}
+        ftp = (proxy for proxy in config.proxies if proxy.is_backend and proxy.mode is Mode.FTP)
+        self._ftp = {proxy.index: len(proxy.servers) for proxy in ftp}
 
     # --- messages -------------------------------------------------------------------------------------------------
 
@@ -103,8 +104,8 @@ class Validator:
             _check_entry(table, row)
 
     def _features_learnt(self, message: FeaturesLearnt) -> None:
-        if message.proxy not in self._ftp:
-            raise WireError(f"features of proxy {message.proxy}, which is no backend in mode ftp")
+        if message.server >= self._ftp.get(message.proxy, 0):
+            raise WireError(f"features of server {message.proxy}/{message.server}, which is none in mode ftp")
 
     def _table(self, name: str) -> StickTable:
         try:

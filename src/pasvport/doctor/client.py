@@ -15,11 +15,11 @@ from types import TracebackType
 from pasvport.address import Family, family_of
 from pasvport.errors import PasvportError, ProtocolError
 from pasvport.ftp.grammar import CRLF, Reply, ReplyReader
-from pasvport.ftp.lines import LineSplitter
 
-_LINE_LIMIT = 4096
 _REPLY_LIMIT = 65536
 _PIECE = 65536
+_LULL = 0.5
+"""Seconds after which a reply that some clients would take for ended has ended."""
 _CIPHERS_OF_OLD = "ALL:@SECLEVEL=0"
 
 
@@ -144,8 +144,8 @@ class Control:
     def __init__(self, connection: socket.socket, patience: Patience) -> None:
         self._connection = connection
         self._patience = patience
-        self._lines = LineSplitter(_LINE_LIMIT)
         self._replies = ReplyReader(_REPLY_LIMIT)
+        self._said_text = False
 
     def __enter__(self) -> Control:
         return self
@@ -167,32 +167,47 @@ class Control:
     def reply(self, awaiting: str = "reply") -> Reply:
         """The next whole reply."""
         deadline = self._patience.begin()
-        lines: list[bytes] = []
+        kept = b""
         with _translated(awaiting):
             while True:
                 found = self._next(deadline)
-                lines += found.lines
+                if found.code:
+                    kept += found.raw
+                else:
+                    # Skipped, as clients skip it.
+                    self._said_text = True
                 if found.complete:
-                    return Reply(found.code, tuple(lines))
+                    self._said_text = False
+                    return Reply(found.code, kept)
 
     def _next(self, deadline: float) -> Reply:
-        while True:
-            line = self._lines.pull()
-            if line is None:
-                self._fill(deadline)
-            elif (found := self._replies.read(line)) is not None:
-                return found
+        replies = self._replies
+        while (found := replies.pull() or replies.rest()) is None:
+            if not self._fill(deadline):
+                return replies.settle()
+        return found
 
-    def _fill(self, deadline: float) -> None:
-        self._connection.settimeout(left(deadline))
-        data = self._connection.recv(_PIECE)
+    def _fill(self, deadline: float) -> bool:
+        """False: the reply may be over by the rules of some clients, and nothing more came for a moment."""
+        seconds = left(deadline)
+        doubtful = self._replies.doubt > 0
+        self._connection.settimeout(min(seconds, _LULL) if doubtful else seconds)
+        try:
+            data = self._connection.recv(_PIECE)
+        except TimeoutError:
+            if doubtful:
+                return False
+            raise
         if not data:
+            if self._said_text:
+                raise ProbeError("what the server said before it closed the connection is no reply", protocol=True)
             raise ProbeError("the server closed the connection")
-        self._lines.push(data)
+        self._replies.push(data)
+        return True
 
     def protect(self, context: ssl.SSLContext) -> ssl.SSLSocket:
         """TLS from here on."""
-        if not self._lines.is_empty:
+        if not self._replies.is_empty:
             raise ProbeError("bytes in clear text after the answer to AUTH", protocol=True)
         protected = protect(self._connection, context, self._patience)
         self._connection = protected

@@ -123,9 +123,10 @@ class _Examiner:
     def _greet(self, control: Control) -> bool:
         reply, waited = questions.greet(control)
         self._see(greeting=words(reply), not_ready=waited)
-        if reply.code != 220:
+        greeted = 200 <= reply.code < 300
+        if not greeted:
             self._see(failure=Failure.REFUSED, why=words(reply))
-        return reply.code == 220
+        return greeted
 
     def _begin_tls(self, control: Control, context: ssl.SSLContext) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ _ASKS = 12
 _MOST_PRELIMINARY = 5
 _LISTING_LIMIT = 262_144
 _SHOWN = 160
+_CODE = re.compile("[0-9]{3}[ -]")
 _PLAIN = str.maketrans(dict.fromkeys((*range(32), *range(127, 160)), "?"))
 
 
@@ -62,17 +64,18 @@ def greet(control: Control) -> tuple[Reply, bool]:
 def ask_features(control: Control) -> frozenset[str] | None:
     """The lines of FEAT in capitals (RFC 2389); None where the server has no FEAT, or not yet."""
     reply = control.ask("FEAT")
-    if reply.code != 211:
+    if not 200 <= reply.code < 300:
         return None
-    return frozenset(_text(line).strip().upper() for line in reply.lines[1:-1] if line.strip())
+    listed = (_CODE.sub("", _text(line), count=1).strip().upper() for line in reply.lines)
+    return frozenset(line for line in listed if line)
 
 
 def log_in(control: Control, login: Credentials) -> LoginSeen:
     """USER and PASS."""
     reply = control.ask("USER", login.user)
-    if reply.code == 331:
+    if 300 <= reply.code < 400:
         reply = control.ask("PASS", login.password)
-    return LoginSeen(login.user, reply.code in (230, 232), words(reply))
+    return LoginSeen(login.user, 200 <= reply.code < 300, words(reply))
 
 
 def ask_passive(control: Control) -> PassiveSeen:
@@ -145,7 +148,7 @@ def _port(reply: Reply) -> int:
 
 def words(reply: Reply) -> str:
     """The last line as a person may see it: no control characters, not endless."""
-    return _text(reply.lines[-1])[:_SHOWN]
+    return _text(b"".join(reply.lines[-1:]))[:_SHOWN]
 
 
 def _text(line: bytes) -> str:

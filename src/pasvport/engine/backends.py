@@ -64,6 +64,7 @@ class LiveServer:
         "cells",
         "errors",
         "family",
+        "features",
         "index",
         "model",
         "moved",
@@ -101,6 +102,8 @@ class LiveServer:
         self.errors = 0
         self.passive = _known_passive(model, proxy)
         """`mode ftp`: how this server is asked for data ports; its sessions keep it true."""
+        self.features: tuple[bytes, ...] | None = None
+        """`mode ftp`: what the supervisor was told of this server's FEAT, since it last told something itself."""
 
     def move(self, model: Server, proxy: Proxy, settings: Global) -> None:
         """New connections go to another address; those that are open stay."""

@@ -309,8 +309,8 @@ class ControlChannel(Transfers):
             self.plant.tell(Notice(4, f"{text}: it is asked with {action.works} from now on"))
 
     def _learn_features(self, action: LearnFeatures) -> None:
-        if self.backend is not None:
-            self.service.learnt_features(self.backend, action.features)
+        if self.backend is not None and self.pick is not None:
+            self.service.learnt_features(self.backend, self.pick, action.features)
 
     # --- blind ----------------------------------------------------------------------------------------------------
 

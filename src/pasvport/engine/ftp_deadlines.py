@@ -32,6 +32,7 @@ _SERVER: Final = Timer.SERVER
 _LOGIN: Final = Timer.LOGIN
 _TRANSFER: Final = Timer.TRANSFER
 _PASSIVE_ANSWER: Final = Timer.PASSIVE
+_LULL: Final = Timer.LULL
 
 
 class Drain:
@@ -122,6 +123,8 @@ class Deadlines(Session):
         elif timer is _LOGIN and self.queued_at:
             # A full farm is not the client's fault; `timeout queue` bounds that wait.
             began += max(0.0, self.taken_at - self.queued_at)
+        elif timer is _LULL:
+            began = max(began, self.server_seen)
         return began + self.service.limits[timer]
 
     def _glance(self, timer: Timer) -> float:

@@ -31,6 +31,8 @@ _TRANSFER = 300_000
 _DRAIN_IDLE = 2.0
 """Seconds: whoever drained a server or stops the process waits, but a client between PASV and RETR is not idle."""
 _DRAIN_PATIENCE = 30.0
+_LULL = 1.0
+"""Seconds of silence after which a reply has ended that some clients would take for ended."""
 _EPISODE = 10.0
 """Seconds without an exhausted pool after which the next is worth a new warning."""
 _MOST_FAILED_USERS = 10
@@ -147,12 +149,11 @@ class FtpService:
 
     # --- learning -------------------------------------------------------------------------------------------------
 
-    def learnt_features(self, backend: LiveBackend, features: tuple[bytes, ...]) -> None:
-        """A server lists these: its backend is known for no more from now on, in every worker."""
-        narrowed = tuple(name for name in backend.features if name in features)
-        if narrowed != backend.features:
-            backend.features = narrowed
-            self.plant.tell(FeaturesLearnt(backend.proxy.index, narrowed))
+    def learnt_features(self, backend: LiveBackend, server: LiveServer, features: tuple[bytes, ...]) -> None:
+        """A server lists these: the supervisor knows what all of them have in common, and tells every worker."""
+        if server.features != features:
+            server.features = features
+            self.plant.tell(FeaturesLearnt(backend.proxy.index, server.index, features))
 
     # --- blind sessions -------------------------------------------------------------------------------------------
 
@@ -259,6 +260,7 @@ def _limits(proxy: Proxy) -> dict[Timer, float]:
         Timer.DATA: (timeouts.ftp_data or _DATA) / 1000,
         Timer.TRANSFER: (timeouts.ftp_transfer or _TRANSFER) / 1000,
         Timer.PENALTY: proxy.ftp.login_limit_delay / 1000,
+        Timer.LULL: _LULL,
     }
 
 

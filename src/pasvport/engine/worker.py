@@ -307,6 +307,8 @@ class Worker:
         backend = self.backends.get(message.proxy)
         if backend is not None:
             backend.features = message.features
+            for server in backend.servers:
+                server.features = None
 
     def _pause_listeners(self, message: Message) -> None:
         assert isinstance(message, PauseListeners)

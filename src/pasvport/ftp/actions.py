@@ -19,7 +19,10 @@ from pasvport.record import Culprit, DataMode, Direction, FtpSessionRecord, Stag
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
 class SendToClient:
-    """Whole lines for the client's control connection, in one write: some peers want CR and LF together."""
+    """Whole lines for the client's control connection, in one write: some peers want CR and LF together.
+
+    Only of a very long line there may be a piece.
+    """
 
     data: Final[bytes]
 
@@ -155,7 +158,7 @@ class LearnPassive:
 
 @dataclass(frozen=True, slots=True)
 class LearnFeatures:
-    """What this server lists of what we carry: narrow Settings.features of its backend's later sessions."""
+    """What this server lists of what we carry, never nothing: Settings.features of later sessions are what all do."""
 
     features: tuple[bytes, ...]
 

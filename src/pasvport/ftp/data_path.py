@@ -76,7 +76,7 @@ class DataPath:
         """A 1xx that waits for the active client's connection."""
         self.final: Reply | None = None
         """A positive reply that waits for the end of the data, or a negative one that the client has."""
-        self.behind: list[Reply] = []
+        self.behind = b""
         """Replies that came after a held one."""
         self.told = self.aborted = self.cut = False
         self.said_twice: object = None
@@ -115,6 +115,12 @@ class DataPath:
     def awaits_client(self) -> bool:
         """The client's data connection is still to come."""
         return not (self.client_connected or self.aborted)
+
+    @property
+    def may_flow_on(self) -> bool:
+        """The server has granted the transfer and is connected: its bytes need no control connection to arrive."""
+        granted = self.state is PathState.MOVING or (self.state is PathState.GRANTED and self.server_connected)
+        return granted and not self.aborted
 
     @property
     def is_cut_short(self) -> bool:

@@ -44,6 +44,7 @@ _TIMERS = {
     Timer.DATA: "`timeout ftp-data`: the client's data connection is awaited",
     Timer.TRANSFER: "`timeout ftp-transfer`: data moves; no other timer runs",
     Timer.PENALTY: "the delay of `ftp-login-limit`",
+    Timer.LULL: "a reply of the server may be over, by the rules of some clients: one second without a byte of it",
 }
 
 

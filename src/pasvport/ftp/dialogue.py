@@ -38,7 +38,6 @@ from pasvport.ftp.events import (
     Timer,
 )
 from pasvport.ftp.grammar import masked
-from pasvport.ftp.lines import TOO_LONG
 from pasvport.ftp.login import CLOSES, LOGIN_LIMIT, UNAVAILABLE
 from pasvport.ftp.requests import Requests
 from pasvport.ftp.states import ALLOWED, PathState, Phase
@@ -103,6 +102,9 @@ class Dialogue(Requests):
     @property
     def timers(self) -> frozenset[Timer]:
         """The deadlines that must be running now. A timer that stays in the set goes on, it is not restarted."""
+        return self._phase_timers() | _LULL_TIMER if self._may_have_ended else self._phase_timers()
+
+    def _phase_timers(self) -> frozenset[Timer]:
         if self._phase is not _OPEN:
             return _PHASE_TIMERS.get(self._phase, _NO_TIMER)
         if self._path is not None:
@@ -131,22 +133,19 @@ class Dialogue(Requests):
     # --- bytes ----------------------------------------------------------------------------------------------------
 
     def _client_sent(self, event: ClientSent) -> None:
+        if self._may_have_ended and self._speaks_on:
+            self._take_as_ended()
         self._client.push(event.data)
 
     def _server_sent(self, event: ServerSent) -> None:
-        server = self._server
-        server.push(event.data)
+        reader = self._reader
+        reader.push(event.data)
         # A server that is left in the middle takes the rest of its bytes with it.
-        while self._server is server and self._phase not in _HEARS_NO_SERVER:
-            line = server.pull()
-            if line is None:
-                if server.is_skipping:
-                    # Its end may never come, and every byte of it would put off the server's deadline.
-                    raise ProtocolError(f"{TOO_LONG} in a reply", Side.SERVER)
+        while self._reader is reader and self._phase not in _HEARS_NO_SERVER:
+            reply = reader.pull() or reader.rest()
+            if reply is None:
                 return
-            reply = self._reader.read(line)
-            if reply is not None:
-                self._replied(reply)
+            self._replied(reply)
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
@@ -168,6 +167,9 @@ class Dialogue(Requests):
             self._end(Culprit.CLIENT_ABORT, "the client reset the connection" if event.reset else "the client closed")
 
     def _server_left(self, event: ServerLeft) -> None:
+        self._take_as_ended()
+        if self._phase in _HEARS_NO_SERVER and self._phase is not Phase.BLIND:
+            return
         self._server_alive = False
         path = self._path
         if self._phase is Phase.BLIND:
@@ -180,6 +182,8 @@ class Dialogue(Requests):
         elif path is not None and path.holds_replies:
             # Its last word is known: the bytes may still arrive.
             self._server_gone = event.reason
+        elif path is not None and path.may_flow_on:
+            self._flow_on(event.reason)
         else:
             self._hung_up()
             self._end(Culprit.SERVER_ABORT, event.reason, UNAVAILABLE)
@@ -221,6 +225,9 @@ class Dialogue(Requests):
     def _transfer_slow(self, event: TimedOut) -> None:
         self._stalled(Culprit.SERVER_TIMEOUT if event.whose is Side.SERVER else Culprit.CLIENT_TIMEOUT)
 
+    def _lull(self, event: TimedOut) -> None:
+        self._take_as_ended()
+
     def _penalty_over(self, event: TimedOut) -> None:
         self._end(Culprit.PROXY, LOGIN_LIMIT, f"Too many failed logins, {CLOSES}")
 
@@ -256,6 +263,7 @@ _CLIENT_TIMER: Final = frozenset({Timer.CLIENT})
 _SERVER_TIMER: Final = frozenset({Timer.SERVER})
 _DATA_TIMER: Final = frozenset({Timer.DATA})
 _TRANSFER_TIMER: Final = frozenset({Timer.TRANSFER})
+_LULL_TIMER: Final = frozenset({Timer.LULL})
 _CLIENT_AND_DATA: Final = _CLIENT_TIMER | _DATA_TIMER
 _SERVER_AND_PASSIVE: Final = frozenset({Timer.SERVER, Timer.PASSIVE})
 _LOGIN_TIMER: Final = frozenset({Timer.LOGIN})
@@ -307,4 +315,5 @@ _TIMEOUTS: dict[Timer, Callable[[Dialogue, TimedOut], None]] = {
     Timer.DATA: Dialogue._data_slow,
     Timer.TRANSFER: Dialogue._transfer_slow,
     Timer.PENALTY: Dialogue._penalty_over,
+    Timer.LULL: Dialogue._lull,
 }

@@ -33,6 +33,8 @@ class Timer(StrEnum):
     """`timeout ftp-transfer`: no byte of the transfer moved."""
     PENALTY = "penalty"
     """The delay before a source that failed too many logins is sent away."""
+    LULL = "lull"
+    """A server whose reply some clients would take for ended says nothing more. Restarted by every byte it sends."""
 
 
 @dataclass(frozen=True, slots=True)

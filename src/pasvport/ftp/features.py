@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pasvport.ftp.grammar import Reply, rendered_list
@@ -11,16 +12,20 @@ from pasvport.model import AuthTls
 _OURS = (b"EPSV", b"PASV")
 """Answered by the balancer, whatever the server can."""
 _WORDS = {b"AUTH": b"AUTH TLS", b"REST": b"REST STREAM"}
+_CODE = re.compile(rb"[0-9]{3}[ -]")
 _TLS = frozenset({b"AUTH", b"PBSZ", b"PROT"})
 # Its facts differ between servers and clients must know them, so the server's own line is shown.
 _SERVERS_WORDS = frozenset({b"MLST"})
 
 
 def features_of(reply: Reply) -> dict[bytes, bytes]:
-    """What the reply to FEAT lists of what we carry: name -> its whole line. Empty for a refusal."""
-    if reply.code != 211:
+    """What the reply to FEAT lists of what we carry: name -> its whole line. Empty for a refusal.
+
+    RFC 2389 section 3.2 wants a space before each; lines without it, and `211-SIZE`, are read alike.
+    """
+    if reply.code >= 400:
         return {}
-    listed = (line.strip() for line in reply.lines[1:-1])
+    listed = (_CODE.sub(b"", line, 1).strip() for line in reply.lines)
     found = {line.split(b" ", 1)[0].upper(): line for line in listed if line}
     return {name: line for name, line in found.items() if name in FEATURES}
 

@@ -15,14 +15,15 @@ from pasvport.ftp.verbs import VERBS
 CRLF = b"\r\n"
 _VERB = re.compile(rb"([A-Za-z][A-Za-z0-9]{1,15})(?:([ \t])(.*)|[\r\0]*)", re.DOTALL)
 _BEHIND_CR = re.compile(rb"\r[\0\t\r ]*([A-Za-z]{3,16})(?![A-Za-z0-9])")
-_REPLY = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
-PART = 8192
-"""Bytes of a multi-line reply after which what has come is passed on as a part."""
+PIECE = 8192
+"""Bytes of an unfinished line of a server after which what has come is handed out."""
+_HEAD = 32
 _HIDDEN = b" ***"
 _BEFORE = re.compile(rb"(?:\xff[\xfb-\xfe].|[\xf0-\xff])*", re.DOTALL)
 _SYNCH = b"\xff\xf4\xf2"
 _KNOWN = {name.encode("ascii"): name for name in VERBS} | {name.lower().encode("ascii"): name for name in VERBS}
-_CODES = {b"%d" % code: code for code in range(100, 600)}
+_CODES = {b"%03d" % code: code for code in range(1, 1000)}
+_CLASSES = {b"%d" % digit: digit * 100 if 1 <= digit <= 5 else 500 for digit in range(10)}
 
 
 class Command(NamedTuple):
@@ -90,25 +91,32 @@ def masked(command: Command) -> bytes:
 
 
 class Reply(NamedTuple):
-    """One reply, or a part of a long one (`complete` False, the rest follows). `lines` have no ends."""
+    """One reply, or a piece of one (`complete` False, the rest follows). `raw` is what the server sent, ends included.
+
+    A piece of code 0 is text outside any reply. The end of a reply that comes in pieces may have no bytes of its own.
+    """
 
     code: int
-    lines: tuple[bytes, ...]
+    raw: bytes
     complete: bool = True
 
     @property
-    def raw(self) -> bytes:
-        """As it goes on the wire."""
-        return CRLF.join(self.lines) + CRLF
+    def lines(self) -> tuple[bytes, ...]:
+        """Without their ends, of which CR CR LF is one."""
+        lines = self.raw.split(b"\n")
+        if not lines[-1]:
+            del lines[-1]
+        return tuple(line.rstrip(b"\r") for line in lines)
 
     @property
     def text(self) -> bytes:
         """What follows the code in the last line."""
-        return self.lines[-1][4:]
+        lines = self.lines
+        return lines[-1][4:] if lines else b""
 
     @property
     def is_preliminary(self) -> bool:
-        return self.code < 200
+        return 100 <= self.code < 200
 
     @property
     def is_positive(self) -> bool:
@@ -117,68 +125,156 @@ class Reply(NamedTuple):
 
 
 class ReplyReader:
-    """Lines of a server, one at a time, into replies.
+    """Bytes of a server in by `push`, replies out by `pull`, every byte as it came.
 
-    A multi-line reply begins with `NNN-` and ends only with `NNN ` of the same code; lines between may look like
-    anything. At most PART bytes wait here: a longer reply comes out in parts. Raises ProtocolError (the server's) for a
-    line that cannot begin a reply, and for a reply of more than `limit` bytes.
+    A reply is a line `NNN text`, or lines from `NNN-` to `NNN ` of the same code (RFC 959 section 4.2). Servers do
+    otherwise, and clients differ in what they make of it: curl and wget end a reply at any `NNN ` and skip all else,
+    lftp waits for the code of the first line, ftplib does so too but takes any other line for a reply. So nothing is
+    refused. What stands outside a reply comes out as text; and after a line at which some client would have ended the
+    reply, `doubt` is the code that it would have. Whoever asked then waits, or takes it for the end by `settle`.
+
+    An unfinished line of more than PIECE bytes comes out in pieces; `rest` gives the lines of an unfinished reply.
+    Raises ProtocolError (the server's) for a reply of more than `limit` bytes.
     """
 
-    __slots__ = ("_code", "_limit", "_lines", "_size", "_total")
+    __slots__ = ("_at", "_begin", "_buffer", "_code", "_head", "_limit", "_scanned", "_total", "doubt")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._buffer = b""
+        self._begin = 0
+        """Where in the buffer stands what was not handed out."""
+        self._at = 0
+        """Where the next line begins."""
+        self._scanned = 0
+        self._head = b""
+        """How a line began whose beginning was handed out."""
         self._code = b""
-        self._lines: list[bytes] = []
-        self._size = 0
+        """Of the first line of a reply that goes on."""
         self._total = 0
+        self.doubt = 0
 
     @property
     def is_empty(self) -> bool:
-        """No reply is half-read."""
-        return not self._code
+        """Nothing of a further reply has arrived: what TLS must find before it begins (RFC 4217 section 10)."""
+        return not self._code and not self._head and self._begin == len(self._buffer)
 
-    def read(self, line: Line) -> Reply | None:
-        """What this line completes, if it does."""
-        if line.fault:
-            raise ProtocolError(f"{line.fault} in a reply", Side.SERVER)
-        data = line.data
-        if not self._code:
-            code = _CODES.get(data[:3])
-            if code is not None and data[3:4] == b" ":
-                return Reply(code, (data,))
-            return self._first(data)
-        self._count(data)
-        if data[:3] == self._code and data[3:4] in (b" ", b""):
-            return self._out(complete=True)
-        return self._out(complete=False) if self._size > PART else None
+    @property
+    def is_open(self) -> bool:
+        """A reply has begun whose last line is still to come."""
+        return bool(self._code)
 
-    def _first(self, data: bytes) -> Reply | None:
-        before = _BEFORE.match(data)
-        found = _REPLY.fullmatch(data, before.end() if before is not None else 0)
-        if found is None:
-            raise ProtocolError("not a reply", Side.SERVER)
-        if found[2] != b"-":
-            return Reply(int(found[1]), (data,))
-        self._code = found[1]
+    def push(self, data: bytes) -> None:
+        """Take in what arrived."""
+        begin = self._begin
+        if begin == len(self._buffer):
+            self._buffer = data
+            self._begin = self._at = self._scanned = 0
+        else:
+            self._buffer = self._buffer[begin:] + data
+            self._at -= begin
+            self._scanned -= begin
+            self._begin = 0
+
+    def pull(self) -> Reply | None:
+        """The next reply or piece; None until more arrives."""
+        buffer = self._buffer
+        while True:
+            at = self._at
+            end = buffer.find(b"\n", self._scanned) + 1
+            if not end:
+                return self._unfinished()
+            head = self._head or _head_of(buffer[at : min(end, at + _HEAD)])
+            self._head = b""
+            self._at = self._scanned = end
+            was_open = self._code
+            self.doubt = 0
+            code = self._ends(head) if was_open else self._first(head)
+            if code > 0:
+                self._code = b""
+                return Reply(code, self._taken(end))
+            if self.doubt or not (self._code or was_open):
+                return Reply(_CODES.get(self._code, 0), self._taken(end), complete=False)
+
+    def rest(self) -> Reply | None:
+        """The lines so far of a reply that goes on, as far as they were not handed out."""
+        if self._begin == self._at:
+            return None
+        return Reply(_CODES.get(self._code, 0), self._taken(self._at), complete=False)
+
+    def settle(self) -> Reply:
+        """The reply ended where `doubt` says so."""
+        code, self.doubt, self._code = self.doubt, 0, b""
+        return Reply(code, self._taken(self._at))
+
+    def _first(self, head: bytes) -> int:
+        """Of a line outside a reply: the code if it is a whole one, else 0."""
         self._total = 0
-        self._count(data)
-        return None
+        code, mark = _CODES.get(head[:3], 0), head[3:4]
+        if code and mark == b" ":
+            if head[4:8] != head[:3] + b"-":
+                return code
+            # `211 211-Features:` of a server that puts its code before lines which have one.
+            self._code, self.doubt = head[:3], code
+        elif code and mark == b"-":
+            self._code = head[:3]
+        elif code and not mark:
+            return code
+        else:
+            # ftplib looks at the first digit only, lftp at the first three.
+            self.doubt = code or _CLASSES.get(head[:1], 0)
+        return 0
 
-    def _count(self, data: bytes) -> None:
-        self._lines.append(data)
-        # A line costs memory beyond its bytes, so that empty lines count too.
-        self._size += len(data) + 32
-        self._total += len(data) + 2
+    def _ends(self, head: bytes) -> int:
+        """Of a line inside a reply: the code if it is the last one, else 0."""
+        code, mark = _CODES.get(head[:3], 0), head[3:4]
+        if head[:3] == self._code:
+            if mark == b" " and head[4:8] != self._code + b"-":
+                return code
+            self.doubt = 0 if mark == b"-" else code
+        elif code and mark == b" ":
+            self.doubt = code
+        elif head.lstrip()[:3].lower() == b"end":
+            self.doubt = _CODES[self._code]
+        return 0
+
+    def _taken(self, end: int) -> bytes:
+        """What was not handed out, up to `end`."""
+        begin, self._begin = self._begin, end
+        raw = self._buffer
+        if end == len(raw):
+            # An idle session holds nothing.
+            self._buffer = b""
+            self._begin = self._at = self._scanned = 0
+            raw = raw[begin:] if begin else raw
+        else:
+            raw = raw[begin:end]
+        self._total += len(raw)
         if self._total > self._limit:
             raise ProtocolError("reply too long", Side.SERVER)
+        return raw
 
-    def _out(self, *, complete: bool) -> Reply:
-        reply = Reply(int(self._code), tuple(self._lines), complete)
-        self._lines, self._size = [], 0
-        if complete:
-            self._code = b""
-        return reply
+    def _unfinished(self) -> Reply | None:
+        """No whole line is there."""
+        buffer, at = self._buffer, self._at
+        self._scanned = len(buffer)
+        if len(buffer) - at <= PIECE:
+            return None
+        if not self._head:
+            self._head = _head_of(buffer[at : at + _HEAD])
+            self.doubt = 0
+            if not self._code:
+                self._total = 0
+        head = self._head
+        code = _CODES.get(self._code or (head[:3] if head[3:4] in (b" ", b"-") else b""), 0)
+        return Reply(code, self._taken(len(buffer)), complete=False)
+
+
+def _head_of(data: bytes) -> bytes:
+    """What tells a line's kind: without its end, and without Telnet commands before it (RFC 854)."""
+    if data[:1] >= b"\xf0":
+        data = _BEFORE.sub(b"", data, 1)
+    return data.rstrip(b"\r\n")
 
 
 def rendered(code: int, text: str | bytes) -> bytes:

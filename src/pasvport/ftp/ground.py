@@ -34,8 +34,8 @@ from pasvport.record import (
 
 _SYNCH_ABOR = b"\xff\xf4\xff\xf2"
 _DATA_MARK = 3
-_MOST_BEHIND = 64
-"""Replies kept for a client that has not got all of its data: more than it can have asked for."""
+_MOST_BEHIND = 256 * 1024
+"""Bytes of replies kept for a client that has not got all of its data: more than it can have asked for."""
 _POLITE = frozenset({Phase.REPLAYING, Phase.OPEN})
 
 
@@ -101,7 +101,6 @@ class Ground:
         "_reader",
         "_record",
         "_restart",
-        "_server",
         "_server_alive",
         "_server_gone",
         "_server_host",
@@ -118,7 +117,6 @@ class Ground:
         self._actions: list[Action] = []
         self._record = FtpSessionRecord()
         self._client = LineSplitter(settings.max_line, finds_tls=True)
-        self._server = LineSplitter(settings.max_line)
         self._reader = ReplyReader(settings.max_reply)
         # A deque's first block is 600 bytes, which an idle session would keep; these hold a few things at most.
         self._expected: list[Expected] = []
@@ -155,12 +153,14 @@ class Ground:
         self._actions.append(SendToClient(rendered(code, text)))
 
     def _relay(self, reply: Reply) -> None:
-        """The server's reply as it came, behind one that is held."""
+        """What the server said, as it came, behind a reply that is held."""
         path = self._path
+        if not reply.raw:
+            return
         if path is not None and path.holds_replies:
-            if len(path.behind) >= _MOST_BEHIND:
+            path.behind += reply.raw
+            if len(path.behind) > _MOST_BEHIND:
                 raise ProtocolError("too many replies behind the end of a transfer", Side.SERVER)
-            path.behind.append(reply)
         else:
             self._actions.append(SendToClient(reply.raw))
 
@@ -270,7 +270,6 @@ class Ground:
     def _forget_server(self) -> None:
         """Nothing of the present server is awaited any more."""
         self._expected.clear()
-        self._server = LineSplitter(self._settings.max_line)
         self._reader = ReplyReader(self._settings.max_reply)
         self._server_alive = False
         self._question = self._uncertain = None

@@ -34,7 +34,6 @@ from pasvport.ftp.states import Phase
 from pasvport.ftp.verbs import VERBS, Allowed
 from pasvport.record import Culprit
 
-_GREETINGS = (220, 230)
 _LOGGED_IN = (230, 232)
 LOGS_IN = frozenset({"USER", "PASS", "ACCT"})
 """Commands whose answer may log somebody in."""
@@ -158,17 +157,23 @@ class Login(Moving):
             # 120: ready in a while. The greeting is still to come.
             if not self._greeted:
                 self._relay(reply)
-        elif reply.code not in _GREETINGS:
+        elif not reply.is_positive:
             self._refusal = reply.text or self._refusal
             self._redispatch(f"banner {reply.code}", Culprit.SERVER_ABORT)
         else:
             if not self._greeted:
                 self._relay(reply)
                 self._greeted = True
+                self._greeted_with(reply)
             self._replay.extend(self._preamble)
             if self._user_line:
                 self._replay.append(self._user_line)
             self._replay_next()
+
+    def _greeted_with(self, reply: Reply) -> None:
+        """230 as a greeting: curl takes itself for logged in and sends no USER."""
+        if reply.code == 230:
+            self._accepted()
 
     def _replay_next(self) -> None:
         if not self._replay:
@@ -289,7 +294,7 @@ class Login(Moving):
             return
         self._expected.remove(expected)
         verb = expected.command.verb
-        if reply.code < 300:
+        if 200 <= reply.code < 300:
             self._accepted()
         elif reply.code >= 400:
             self._refused(reply.code in _UNKNOWN_USER if verb == "USER" else reply.code not in _NOT_ABOUT_THE_PASSWORD)

@@ -233,7 +233,7 @@ class Moving(Opening):
             self._cut(path)
             return
         self._do(DropData(path.number))
-        if path.final is not None:
+        if path.final is not None or self._server_gone:
             path.take(Step.FINAL)
             self._settle(path)
         else:
@@ -249,8 +249,16 @@ class Moving(Opening):
         if said_twice is not None and path.is_cut_short:
             self._aborted_with_150(path, said_twice)
             return
+        if self._server_gone and path.take(Step.FINAL) and not path.told:
+            # Whoever asked hears 421 next: no word of the server says that this was all.
+            path.told, path.code = True, 421
         if path.state is PathState.GONE:
             self._settle(path)
+
+    def _flow_on(self, reason: str) -> None:
+        """The server has closed its control connection under a transfer, whose bytes may still come to their end."""
+        self._server_gone = reason
+        self._expected.clear()
 
     # --- the end of a transfer ------------------------------------------------------------------------------------
 
@@ -262,8 +270,8 @@ class Moving(Opening):
         """Both ends are known: the final reply, what waited behind it, and the record."""
         if not path.told:
             self._tell_outcome(path)
-        for reply in path.behind:
-            self._do(SendToClient(reply.raw))
+        if path.behind:
+            self._do(SendToClient(path.behind))
         self._path = None
         self._record_transfer(path)
 

@@ -153,6 +153,17 @@ _OWN_WAY = {
 }
 
 
+def names_port(text: bytes) -> bool:
+    """Whether a client could read a data port in the text of a 227 or a 229."""
+    for read in (parse_227, parse_229):
+        try:
+            read(text)
+        except ProtocolError:
+            continue
+        return True
+    return False
+
+
 # --- what clients say ---------------------------------------------------------------------------------------------
 
 

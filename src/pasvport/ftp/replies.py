@@ -12,62 +12,187 @@ from pasvport.digits import is_number
 from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.actions import GoBlind, LearnFeatures, SendToClient, SendToServer
 from pasvport.ftp.features import features_of, rendered_features
-from pasvport.ftp.grammar import Reply
+from pasvport.ftp.grammar import Reply, rendered
 from pasvport.ftp.ground import Expected, Purpose
 from pasvport.ftp.login import Login
 from pasvport.ftp.opening import NAMES_A_PORT
+from pasvport.ftp.passive import names_port
 from pasvport.ftp.settings import Settings
-from pasvport.ftp.states import Phase
+from pasvport.ftp.states import PathState, Phase
 from pasvport.record import Culprit
 
 _WELCOMING: Final = Phase.WELCOMING
-_MOST_KEPT = 8192
-"""Lines of a reply that is read as a whole: a banner, FEAT. Bytes are bounded too, but a line costs more than its."""
-_STREAMED = frozenset({Purpose.RELAY, Purpose.REPLAYED, Purpose.REMEMBER, Purpose.ABORT})
+_TRANSFER: Final = Purpose.TRANSFER
+_MOST_KEPT = 256 * 1024
+"""Bytes of a reply that is read as a whole: a banner, FEAT, the end of a transfer."""
+_AS_IT_COMES = frozenset(
+    {
+        Purpose.RELAY,
+        Purpose.REPLAYED,
+        Purpose.REMEMBER,
+        Purpose.LOGIN,
+        Purpose.REINITIALIZE,
+        Purpose.ABORT,
+        Purpose.QUIT,
+    }
+)
+"""Replies of which the client gets every line when it has come, whatever will follow."""
+_SHOWS_TEXT = _AS_IT_COMES | {Purpose.TRANSFER, Purpose.AUTHENTICATE}
 _CONCLUSIONS = frozenset({226, 250, 425, 426, 450, 451, 452, 550, 551, 552, 553})
-_ABOUT_FEATURES = frozenset({211, 500, 502, 504})
-"""Replies to FEAT that say what a server can do: the list, or that it knows no FEAT. Others are about the moment."""
+_ONLY_OF_TRANSFERS = frozenset({226, 426, 451, 452, 551, 552})
+"""What no other command is answered that may be given during a transfer (RFC 959 section 5.4: STAT, NOOP)."""
+_NOT_ABOUT_FEATURES = frozenset({503, 530, 550})
+"""Refusals of FEAT that are about the moment, as 4xx are; others say that the server knows no FEAT."""
+_PASSIVE_PORTS = frozenset({227, 229})
 
 
 class Replies(Login):
     """Every reply from its reading to its relaying."""
 
-    __slots__ = ("_parts", "_parts_for")
+    __slots__ = ("_after", "_inside", "_kept", "_midway", "_owner")
 
     def __init__(self, settings: Settings) -> None:
         Login.__init__(self, settings)
-        self._parts: list[bytes] = []
-        self._parts_for: Expected | None = None
+        self._kept = b""
+        """What has come of a reply that is read as a whole."""
+        self._inside = False
+        """A reply has begun, which is `_owner`'s."""
+        self._owner: Expected | None = None
+        self._midway = False
+        """The client has the beginning of a reply."""
+        self._after = b""
+        """What it is to hear once it has its end."""
+
+    def _forget_server(self) -> None:
+        super()._forget_server()
+        self._kept, self._inside, self._owner, self._midway = b"", False, None, False
+
+    def _say(self, code: int, text: str | bytes) -> None:
+        """A reply of our own; never inside one of the server's, but for the last words of all."""
+        if self._midway and code != 421:
+            self._after += rendered(code, text)
+        else:
+            super()._say(code, text)
+
+    # --- from bytes to replies ------------------------------------------------------------------------------------
 
     def _replied(self, reply: Reply) -> None:
         self._uncertain = None
-        if not reply.complete:
-            self._part(reply)
+        if reply.complete:
+            self._whole(reply)
             return
-        if self._parts:
-            reply = Reply(reply.code, (*self._parts, *reply.lines))
-            self._parts = []
-        expected, self._parts_for = self._parts_for, None
+        doubt = self._reader.doubt
+        if doubt in NAMES_A_PORT:
+            self._check_hidden_port(reply)
+        if reply.code:
+            self._piece(reply)
+        else:
+            self._text(reply)
+        if doubt and doubt != reply.code and self._ends_at_once(doubt):
+            self._take_as_ended()
+
+    def _whole(self, reply: Reply) -> None:
+        self._midway = False
+        self._dispose(reply)
+        if self._after:
+            self._do(SendToClient(self._after))
+            self._after = b""
+
+    def _dispose(self, reply: Reply) -> None:
+        """Of a reply that is whole, or whose last piece this is."""
+        if self._kept:
+            reply = Reply(reply.code, self._kept + reply.raw)
+            self._kept = b""
+        inside, owner = self._inside, self._owner
+        self._inside, self._owner = False, None
         if self._phase is _WELCOMING:
+            if reply.code in NAMES_A_PORT:
+                self._check_hidden_port(reply)
             self._banner(reply)
         elif reply.code == 421:
             self._dismissed(reply)
+        elif not inside:
+            self._answered(reply, self._matching(reply.code))
         else:
-            self._answered(reply, expected or self._matching(reply.code))
+            self._answered(reply, owner if owner in self._expected else None)
 
-    def _part(self, reply: Reply) -> None:
-        """The beginning or middle of a long reply: passed on where nobody reads it, kept (bounded) where we must."""
-        welcoming = self._phase is Phase.WELCOMING
-        expected = self._parts_for or (None if welcoming else self._matching(reply.code))
-        if expected is not None and expected.purpose in _STREAMED and reply.code != 421:
-            self._check_port(reply, expected)
-            self._parts_for = expected
-            if not expected.told:
+    def _check_hidden_port(self, reply: Reply) -> None:
+        """Nor does one where a line among others looks like 227 or 229, which curl would take for a reply."""
+        asked = self._expected[0].purpose if self._expected else None
+        if asked is not Purpose.PASSIVE and names_port(reply.text):
+            raise ProtocolError("a data port in another reply than that to PASV and EPSV", Side.SERVER)
+
+    def _piece(self, reply: Reply) -> None:
+        """Of a reply whose end is still to come: passed on where nobody reads it, kept (bounded) where we must."""
+        welcoming = self._phase is _WELCOMING
+        if not self._inside:
+            self._inside = True
+            self._owner = None if welcoming else self._matching(reply.code)
+        owner = self._owner
+        if owner is not None and owner.purpose in _AS_IT_COMES and reply.code != 421:
+            self._check_port(reply, owner)
+            if not owner.told:
+                self._midway = self._path is None or not self._path.holds_replies
                 self._relay(reply)
-        else:
-            self._parts.extend(reply.lines)
-            if len(self._parts) > _MOST_KEPT:
-                raise ProtocolError("reply too long", Side.SERVER)
+        elif owner is not None or welcoming or reply.code == 421:
+            self._keep(reply.raw)
+
+    def _text(self, reply: Reply) -> None:
+        """Lines that are no part of a reply: clients skip them, or show them."""
+        if self._phase is _WELCOMING:
+            self._keep(reply.raw)
+        elif self._phase is not Phase.REPLAYING:
+            awaited = self._expected[0] if self._expected else None
+            if awaited is None:
+                self._relay(reply)
+            elif not awaited.told:
+                shown = awaited.purpose in _SHOWS_TEXT and not self._may_conclude(awaited)
+                self._relay(reply) if shown else self._keep(reply.raw)
+
+    def _keep(self, data: bytes) -> None:
+        self._kept += data
+        if len(self._kept) > _MOST_KEPT:
+            raise ProtocolError("reply too long", Side.SERVER)
+
+    # --- replies whose end is in doubt ----------------------------------------------------------------------------
+
+    @property
+    def _may_have_ended(self) -> bool:
+        """Some clients would say that the reply has ended which somebody waits for."""
+        reader = self._reader
+        if not reader.doubt:
+            return False
+        if self._phase is not Phase.OPEN or reader.is_open:
+            return True
+        awaited = self._expected[0] if self._expected else None
+        return awaited is not None and (awaited.purpose is not _TRANSFER or self._may_conclude(awaited))
+
+    def _may_conclude(self, awaited: Expected) -> bool:
+        """A line of bare text is a transfer's reply, for lftp and ftplib: `2260 Done` is one, `3 files` never is."""
+        return awaited.purpose is _TRANSFER and self._reader.doubt % 100 > 0
+
+    @property
+    def _speaks_on(self) -> bool:
+        """What the client says now it says after a reply that has ended by its rules: it sends nothing ahead."""
+        expected = self._expected
+        alone = self._phase is Phase.OPEN and len(expected) == 1 and not self._held and self._client.is_empty
+        return alone and expected[0].purpose in _AS_IT_COMES
+
+    def _ends_at_once(self, doubt: int) -> bool:
+        """The client and the server must go on for anything more to come; should the reply go on, nothing is lost."""
+        owner = self._owner if self._inside else next(iter(self._expected), None)
+        if owner is None or self._phase is not Phase.OPEN:
+            return False
+        if owner.purpose is Purpose.PASSIVE:
+            return doubt in _PASSIVE_PORTS
+        return owner.purpose is _TRANSFER and not owner.preliminary and 100 <= doubt < 200
+
+    def _take_as_ended(self) -> None:
+        """The reply in doubt, if there is one, has ended."""
+        if self._may_have_ended:
+            self._replied(self._reader.settle())
+
+    # --- whose a reply is -----------------------------------------------------------------------------------------
 
     def _answered(self, reply: Reply, expected: Expected | None) -> None:
         if expected is None:
@@ -86,17 +211,34 @@ class Replies(Login):
             raise ProtocolError(f"{reply.code} to another command than PASV and EPSV", Side.SERVER)
 
     def _matching(self, code: int) -> Expected | None:
-        """Whose reply this is. Servers answer commands given during a transfer before its end, or after."""
+        """Whose reply this is. Servers answer commands given during a transfer before its end, or after.
+
+        As many replies come as commands were given, so that a wrong guess shifts none that comes later.
+        """
         waiting = self._expected
         if waiting and waiting[0].doubtful:
             self._settle_doubts(code)
         if not waiting:
             return None
         head = waiting[0]
-        during = head.preliminary and len(waiting) > 1 and head.purpose is Purpose.TRANSFER
-        if during and code >= 200 and code not in _CONCLUSIONS:
+        if len(waiting) > 1 and head.purpose is _TRANSFER and not self._is_of_transfer(head, code):
             return waiting[1]
         return head
+
+    def _is_of_transfer(self, transfer: Expected, code: int) -> bool:
+        """Whether a reply is the transfer's, where other commands wait for theirs too."""
+        path = self._path
+        if code < 200 or code in _ONLY_OF_TRANSFERS:
+            return True
+        if not transfer.preliminary:
+            # Refusals come in order; nothing is complete that has not begun.
+            return code == 250 or code >= 300
+        if path is None or path.aborted or transfer.told or path.is_cut_short:
+            return code in _CONCLUSIONS
+        if path.state is PathState.ENDED:
+            return code == 250
+        # It goes on as long as its data does.
+        return code == 425 and path.state is PathState.GRANTED
 
     def _dismissed(self, reply: Reply) -> None:
         """421, asked or unasked: relayed once; before login another server takes over."""
@@ -131,11 +273,12 @@ class Replies(Login):
         if reply.is_preliminary:
             return
         self._expected.remove(expected)
-        if reply.code not in _ABOUT_FEATURES:
+        if 400 <= reply.code < 500 or reply.code in _NOT_ABOUT_FEATURES:
             self._relay(reply)
             return
         found = features_of(reply)
-        self._do(LearnFeatures(tuple(sorted(found))))
+        if found:
+            self._do(LearnFeatures(tuple(sorted(found))))
         self._do(SendToClient(rendered_features(self._settings, found)))
 
     def _authenticate_reply(self, expected: Expected, reply: Reply) -> None:
@@ -147,7 +290,7 @@ class Replies(Login):
         # What stands in clear behind AUTH or 234 was put there by somebody else (RFC 4217 section 10, RFC 3207).
         if self._held or not (self._client.is_empty or self._client.looks_like_tls):
             raise ProtocolError("clear text after AUTH", Side.CLIENT)
-        if not self._server.is_empty:
+        if not self._reader.is_empty:
             raise ProtocolError("clear text after 234", Side.SERVER)
         self._relay_reply(expected, reply)
         self._become_blind()

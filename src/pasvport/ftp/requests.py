@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pasvport.errors import ProtocolError, Side
+from pasvport.ftp.data_path import DataPath
 from pasvport.ftp.grammar import Command, parse_command, verbs_behind_cr
 from pasvport.ftp.ground import Purpose
 from pasvport.ftp.login import AUTH_REFUSED, LOGS_IN, NOT_LOGGED_IN, UNAVAILABLE
@@ -76,7 +77,7 @@ class Requests(Replies):
             return
         if not self._tls_offered or self._expected or self._held:
             raise ProtocolError("TLS without AUTH", Side.CLIENT)
-        if not self._server.is_empty:
+        if not self._reader.is_empty:
             raise ProtocolError("clear text after the answer to AUTH", Side.SERVER)
         self._become_blind()
 
@@ -96,7 +97,10 @@ class Requests(Replies):
     def _next_command(self) -> Command | None:
         """The first held command if nothing is under way; during a transfer, what may be said then."""
         held, path = self._held, self._path
-        if self._server_gone or self._asks_to_log_in:
+        if self._server_gone:
+            self._abort_alone(path)
+            return None
+        if self._asks_to_log_in:
             return None
         if (path is None and not self._expected) or not self._is_busy:
             waits = path is not None and not path.server_connected and _is_transfer(held[0])
@@ -110,6 +114,12 @@ class Requests(Replies):
                 return urgent
         verb = VERBS.get(held[0].verb)
         return held.pop(0) if verb is not None and verb.in_transfer and verb.name != "ABOR" else None
+
+    def _abort_alone(self, path: DataPath | None) -> None:
+        """ABOR, where no server is left that could be told."""
+        if path is not None and path.is_started and any(each.verb == "ABOR" for each in self._held):
+            path.aborted = True
+            self._cut(path)
 
     def _obey(self, command: Command) -> None:
         verb = command.verb

@@ -47,7 +47,7 @@ class Settings:
     """`ftp-data-host any`: dial the host that a 227 names, not the server's own."""
     features: tuple[bytes, ...] = FEATURES
     max_line: int = 4096
-    max_reply: int = 1 << 20
+    max_reply: int = 1 << 26
     max_held: int = 32
     max_refused: int = 20
     redispatches: int = 3

@@ -78,10 +78,15 @@ def _before_login(phase: Phase, doc: str) -> tuple[Transition, ...]:
     )
 
 
-def _replaceable(phase: Phase) -> tuple[Transition, ...]:
+def _replaceable(phase: Phase, further: frozenset[Phase]) -> tuple[Transition, ...]:
     return (
-        _row(phase, events.ServerLeft, _AWAY, "another server"),
-        _row(phase, events.TimedOut, _AWAY, "another server; 421 when no login came in time"),
+        _row(phase, events.ServerLeft, _AWAY | further, "another server"),
+        _row(
+            phase,
+            events.TimedOut,
+            _AWAY | further,
+            "another server; 421 when no login came in time; after a lull a reply in doubt is over",
+        ),
     )
 
 
@@ -107,9 +112,9 @@ _BEGINNING = (
         _P.WELCOMING,
         events.ServerSent,
         _AWAY | {_P.REPLAYING, _P.OPEN, _P.PARTING},
-        "220 opens, a refusal chooses another server, 120 waits",
+        "2xx or 3xx opens, a refusal chooses another server, 120 waits",
     ),
-    *_replaceable(_P.WELCOMING),
+    *_replaceable(_P.WELCOMING, frozenset({_P.REPLAYING, _P.OPEN, _P.PARTING})),
     *_before_login(_P.REPLAYING, "for the repetition"),
     _row(
         _P.REPLAYING,
@@ -117,7 +122,7 @@ _BEGINNING = (
         _AWAY | {_P.OPEN, _P.PARTING},
         "the next line is repeated, or the dialogue goes on",
     ),
-    *_replaceable(_P.REPLAYING),
+    *_replaceable(_P.REPLAYING, frozenset({_P.OPEN, _P.PARTING})),
 )
 
 # What a data connection's end sets free may be held commands, a held QUIT, or the drain that waited for it.
@@ -148,8 +153,18 @@ _DIALOGUE = (
     _row(
         _P.OPEN, events.ClientLeft, _OVER | {_P.LEAVING}, "after FIN what was asked is finished, a reset ends at once"
     ),
-    _row(_P.OPEN, events.ServerLeft, _AWAY | {_P.LEAVING}, "421; before login another server"),
-    _row(_P.OPEN, events.TimedOut, _COMMANDS, "421, 425 or 426 by which timer; before login another server"),
+    _row(
+        _P.OPEN,
+        events.ServerLeft,
+        _AWAY | {_P.LEAVING},
+        "421, after the data of a transfer that runs; before login another server",
+    ),
+    _row(
+        _P.OPEN,
+        events.TimedOut,
+        _COMMANDS | {_P.BLIND, _P.LEAVING},
+        "421, 425 or 426 by which timer; before login another server; after a lull a reply in doubt is over",
+    ),
     _row(_P.OPEN, events.DrainRequested, _OVER, "421 at the next moment without a transfer"),
     _row(_P.OPEN, events.LoginLimitExceeded, frozenset({_P.PENALTY, _P.LEAVING}), "the source must wait"),
     _row(_P.OPEN, events.LoginAllowed, _COMMANDS, "USER, PASS or ACCT is forwarded"),

@@ -12,7 +12,6 @@ from typing import Any
 from pasvport.errors import ProtocolError
 from pasvport.ftp.features import features_of
 from pasvport.ftp.grammar import Reply, ReplyReader
-from pasvport.ftp.lines import Line, LineSplitter
 from pasvport.ftp.passive import named_target
 from pasvport.health.event import (
     Action,
@@ -39,9 +38,10 @@ from pasvport.health.event import (
 )
 from pasvport.health.ftp_steps import (
     LAST_WORD,
+    LULL,
     MOST_CONTROL,
     MOST_DATA,
-    MOST_LINE,
+    MOST_LULLS,
     MOST_REPLY,
     STEP_WAIT,
     STEPS,
@@ -53,9 +53,9 @@ from pasvport.record import DataMode
 
 _NOT_READY = 421
 _ROOM = 1 << 20
-_LOGGED_IN = (230, 232)
-_BEGUN = (125, 150)
-_COMPLETE = (226, 250)
+_ACCOUNT_WANTED = 332
+_SHOWN = bytes.maketrans(bytes(range(32)) + b"\x7f", b" " * 33)
+"""A text goes into logs and statistics: what would steer a terminal or end a line is a space there."""
 _WAYS = {
     FtpPassive.AUTO: ("PASV", "EPSV"),
     FtpPassive.PASV: ("PASV",),
@@ -88,9 +88,12 @@ class FtpDialogue:
         self._candidate = 0
         self._again = False
         self._step = FtpStep.CONNECT
-        self._lines = LineSplitter(MOST_LINE)
         self._replies = ReplyReader(MOST_REPLY)
-        self._parts: tuple[bytes, ...] = ()
+        self._kept = b""
+        self._said_text = False
+        self._lulls = 0
+        self._in_lull = False
+        """The deadline is that of a reply which may be over."""
         self._taken = 0
         self._moved = 0
         self._data_over = False
@@ -131,23 +134,36 @@ class FtpDialogue:
         self._taken += len(event.data)
         if self._taken > MOST_CONTROL:
             return self._junk("too many replies")
-        self._lines.push(event.data)
+        reader = self._replies
+        reader.push(event.data)
         actions: list[Action] = []
-        while not self._finished and (line := self._lines.pull()) is not None:
-            actions += self._line(line)
+        if self._in_lull:
+            actions.append(self._resumed())
+        try:
+            while not self._finished and (reply := reader.pull() or reader.rest()) is not None:
+                actions += self._piece(reply)
+        except ProtocolError as error:
+            return [*actions, *self._junk(str(error))]
+        if reader.doubt and not self._finished and self._lulls < MOST_LULLS:
+            self._lulls += 1
+            self._in_lull = True
+            actions.append(WaitUntil(LULL))
         return actions
 
-    def _line(self, line: Line) -> list[Action]:
-        try:
-            reply = self._replies.read(line)
-        except ProtocolError as error:
-            return self._junk(str(error))
-        if reply is None:
+    def _resumed(self) -> WaitUntil:
+        """The time that a step may take, anew."""
+        self._in_lull = False
+        return WaitUntil(self._patience.connect if self._patience.reply is None else self._patience.reply)
+
+    def _piece(self, reply: Reply) -> list[Action]:
+        """Text outside replies is skipped, as clients skip it; a reply counts once it is whole."""
+        if not reply.code:
+            self._said_text = True
             return []
-        self._parts += reply.lines
+        self._kept += reply.raw
         if not reply.complete:
             return []
-        whole, self._parts = Reply(reply.code, self._parts), ()
+        whole, self._kept = Reply(reply.code, self._kept), b""
         return self._reply(whole)
 
     def _reply(self, reply: Reply) -> list[Action]:
@@ -172,8 +188,14 @@ class FtpDialogue:
         return self._fail(Status.L4CON if self._step is FtpStep.CONNECT else Status.SOCKERR, event.text)
 
     def _timed_out(self, _: TimedOut) -> list[Action]:
+        if self._in_lull:
+            return [self._resumed(), *self._piece(self._replies.settle())]
         if self._verdict is not None:
             return self._finish()
+        if self._step is FtpStep.BANNER and self._last is not None:
+            return self._fail(Status.L7STS, "not ready", self._last)
+        if self._step is FtpStep.BANNER and self._said_text:
+            return self._fail(Status.L7RSP, "not a reply")
         if self._step in (FtpStep.CONNECT, FtpStep.DATA):
             return self._farewell() + self._fail(Status.L4TOUT, "no connection")
         is_over = self._step is not FtpStep.TRANSFER or self._data_over
@@ -182,30 +204,36 @@ class FtpDialogue:
     # --- replies, step by step ------------------------------------------------------------------------------------
 
     def _banner(self, reply: Reply) -> list[Action]:
-        if reply.code == 120:
-            return self._fail(Status.L7STS, "not ready", reply)
-        if reply.code != 220:
+        if reply.is_preliminary:
+            # 120: ready in a while. The greeting is still to come.
+            return []
+        if not reply.is_positive:
             return self._wrong(reply)
         return self._ask(FtpStep.USER, "USER", self._wanted.user) if self._wanted.user else self._succeed()
 
     def _user(self, reply: Reply) -> list[Action]:
-        if reply.code == 331:
+        if reply.is_preliminary:
+            return []
+        if reply.code // 100 == 3 and reply.code != _ACCOUNT_WANTED:
             return self._ask(FtpStep.PASS, "PASS", self._wanted.password)
-        return self._ask(FtpStep.FEAT, "FEAT") if reply.code in _LOGGED_IN else self._wrong(reply)
+        return self._ask(FtpStep.FEAT, "FEAT") if _is_good(reply) else self._wrong(reply)
 
     def _pass(self, reply: Reply) -> list[Action]:
-        return self._ask(FtpStep.FEAT, "FEAT") if reply.code in (*_LOGGED_IN, 202) else self._wrong(reply)
+        if reply.is_preliminary:
+            return []
+        return self._ask(FtpStep.FEAT, "FEAT") if _is_good(reply) else self._wrong(reply)
 
     def _feat(self, reply: Reply) -> list[Action]:
         if reply.is_preliminary:
             return []
-        self.features = tuple(sorted(features_of(reply)))
+        # What is refused or listed badly says nothing of what the server can do.
+        self.features = tuple(sorted(features_of(reply))) or None
         if self._wanted.mode is FtpCheckMode.NONE and self._wanted.action is FtpCheckAction.NONE:
             return self._succeed()
         return self._ask(FtpStep.TYPE, "TYPE", _TYPES.get(self._wanted.action, "A"))
 
     def _type(self, reply: Reply) -> list[Action]:
-        passes = reply.code == 200 or self._wanted.action is FtpCheckAction.NONE
+        passes = _is_good(reply) or self._wanted.action is FtpCheckAction.NONE
         return self._ask_port() if passes else self._wrong(reply)
 
     # --- a data port ----------------------------------------------------------------------------------------------
@@ -274,7 +302,7 @@ class FtpDialogue:
         del self._ways[0]
         self._given_up.clear()
         self._step, self._again = FtpStep.CONNECT, True
-        self._lines, self._replies, self._parts = LineSplitter(MOST_LINE), ReplyReader(MOST_REPLY), ()
+        self._replies, self._kept, self._in_lull = ReplyReader(MOST_REPLY), b"", False
         return [WaitBriefly(0), CloseData(), Connect(linger=True)]
 
     # --- the transfer ---------------------------------------------------------------------------------------------
@@ -282,13 +310,13 @@ class FtpDialogue:
     def _begin(self, reply: Reply) -> list[Action]:
         if reply.code in _NAMES_A_PORT.values():
             return []
-        if reply.code not in (*_BEGUN, *_COMPLETE):
+        if not (reply.is_preliminary or _is_good(reply)):
             return self._refused(reply)
         self._step = FtpStep.TRANSFER
         return self._progress()
 
     def _transfer(self, reply: Reply) -> list[Action]:
-        if reply.code in (*_BEGUN, *_COMPLETE):
+        if reply.is_preliminary or _is_good(reply):
             return self._progress()
         return self._refused(reply)
 
@@ -329,7 +357,7 @@ class FtpDialogue:
         if self._moved > MOST_DATA:
             self._aborted = True
             return [CloseData(), *self._succeed("ABOR\r\nQUIT\r\n")]
-        if not self._data_over or self._last.code not in _COMPLETE:
+        if not self._data_over or not _is_good(self._last):
             return []
         if self._data_fault:
             return self._farewell() + self._fail(Status.SOCKERR, self._data_fault)
@@ -395,9 +423,14 @@ class FtpDialogue:
 
     def _shown(self, reply: Reply) -> str:
         """The last line, without the password: some servers repeat what they were sent."""
-        text = reply.text.decode("latin-1")
+        text = reply.text.translate(_SHOWN).decode("latin-1")
         secret = self._wanted.password.encode("utf-8", "surrogateescape").decode("latin-1")
-        return f"{reply.code} {text.replace(secret, '***') if secret else text}"
+        return f"{reply.code:03} {text.replace(secret, '***') if secret else text}"
+
+
+def _is_good(reply: Reply) -> bool:
+    """2xx, whatever the server means by the rest: what clients look at is the first digit."""
+    return 200 <= reply.code < 300
 
 
 def _ignore(_: FtpDialogue, __: DataSent) -> list[Action]:

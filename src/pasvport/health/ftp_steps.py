@@ -17,10 +17,13 @@ MOST_DATA = 4 << 20
 MOST_CONTROL = 256 << 10
 """Bytes of replies in one check."""
 MOST_REPLY = 64 << 10
-MOST_LINE = 8 << 10
 STEP_WAIT = 3000
 """Milliseconds, and a quarter of the check's time at most, for the answer to PASV or EPSV, and for its port to open,
 while the other command is left to try."""
+LULL = 500
+"""Milliseconds of silence after which a reply has ended that some clients would take for ended."""
+MOST_LULLS = 8
+"""In one check: each begins the deadline anew."""
 LAST_WORD = 1000
 """Milliseconds that 221 may take; a check is not failed by a lost one."""
 
@@ -60,15 +63,15 @@ STEPS = {
     FtpStep.BANNER: Row(
         "banner",
         "",
-        "220",
-        "The server is reachable but does not serve: 120 (ready in some minutes) and 421 (too many users, shutting "
-        "down) count as not ready, silence as a timeout.",
+        "2xx, 3xx",
+        "The server is reachable but does not serve: 421 (too many users, shutting down), and 120 (ready in some "
+        "minutes) with no greeting behind it, count as not ready, silence as a timeout.",
     ),
-    FtpStep.USER: Row("USER", "USER", "230, 232, 331", "The probe's user is refused, or its host is."),
+    FtpStep.USER: Row("USER", "USER", "2xx, 3xx but 332", "The probe's user is refused, or its host is."),
     FtpStep.PASS: Row(
         "PASS",
-        "PASS, after 331",
-        "202, 230, 232",
+        "PASS, after 3xx",
+        "2xx",
         "The password is wrong, or the server's own source of users is away. 332 (an account is wanted) cannot be "
         "served.",
     ),
@@ -81,7 +84,7 @@ STEPS = {
     FtpStep.TYPE: Row(
         "TYPE",
         "TYPE A to list, TYPE I to retrieve",
-        "200; any but 421 where neither `list` nor `retr` was said",
+        "2xx; any but 421 where neither `list` nor `retr` was said",
         "Rare: a server that knows no types.",
     ),
     FtpStep.PASSIVE: Row(
@@ -102,14 +105,14 @@ STEPS = {
     FtpStep.BEGIN: Row(
         "LIST or RETR",
         "LIST or RETR",
-        "125, 150; 226, 250 at once; where neither `list` nor `retr` was said also 4xx and 5xx other than 421, 425, "
+        "1xx; 2xx at once; where neither `list` nor `retr` was said also 4xx and 5xx other than 421, 425, "
         "426, 530, 532: the data connection stood",
         "The file is missing or may not be read (550), or the server does not see the data connection (425).",
     ),
     FtpStep.TRANSFER: Row(
         "transfer",
         "",
-        "226, 250",
+        "2xx",
         "The transfer stalled or broke (426, 451), or the server never closed its data connection, or never said how "
         "the transfer ended.",
     ),
@@ -117,7 +120,7 @@ STEPS = {
 }
 
 _TEXTS = (
-    ("`not ready`", "`L7STS`", "120 as the banner, or 421 at any step"),
+    ("`not ready`", "`L7STS`", "421 at any step, or 120 and no greeting behind it"),
     ("`refused`", "`L7STS`", "a 4xx or 5xx reply"),
     ("`unexpected reply`", "`L7STS`", "a reply that does not belong there"),
     ("`no connection`", "`L4TOUT`", "time was up before a connection was established (steps 0 and 7)"),
@@ -126,7 +129,7 @@ _TEXTS = (
     ("`no end of data`", "`L7TOUT`", "time was up, the reply had come, the data connection was still open"),
     ("`connection closed`", "`L7RSP`", "the server hung up without 421"),
     ("`Connection reset by peer` and the like", "`SOCKERR`", "a connection broke after it was established"),
-    ("`not a reply`, `line too long`, `reply too long`, `too many replies`, `no address in the reply to PASV`, "
+    ("`not a reply`, `reply too long`, `too many replies`, `no address in the reply to PASV`, "
      "`no port in the reply to EPSV`", "`L7RSP`", "the server does not speak FTP, or not well enough"),
 )  # fmt: skip
 
@@ -151,6 +154,8 @@ not open. `epsv` tests EPSV alone. `option ftp-passive` (or `ftp-passive` of a s
   data connection and transfer included. Waiting for 221 may take one second more.
 - While the other command is left to try, the answer to the first, and its port, may each take
   {STEP_WAIT // 1000} s or a quarter of that time, whichever is less. A late answer is told from the later one.
+- Replies are read as `mode ftp` reads them: what curl, wget, lftp or ftplib can read passes, bare text and odd line
+  ends included.
 - The code of the last reply is the check's code (`code: 530` in messages, `check_code` in statistics).
 - The password never appears in a text, not even where a server's reply repeats it.
 - FEAT is asked so that the balancer learns what all servers of a backend can do; see `mode ftp`.
