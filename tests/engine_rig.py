@@ -90,8 +90,8 @@ class Rig:
         self.listener = sockets.listen(front.binds[0], 0, front, settings, reuse=False)
         self.address = self.listener.getsockname()[:2]
         self.memory = os.memfd_create("counters")
-        os.ftruncate(self.memory, self.layout.size(1))
-        self.counters = Counters(self.memory, self.layout, 0, 1)
+        os.ftruncate(self.memory, self.layout.size)
+        self.counters = Counters([self.memory], self.layout, 0)
         self.slots = slots.create(self.config, process_maxconn=settings.maxconn)
         self.control, self._theirs = socket.socketpair()
         self._log_here, self._log_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -116,7 +116,7 @@ class Rig:
                 worker=0,
                 workers=1,
                 listeners=(Listener(0, 0, self.address[1], self.listener.fileno()),),
-                counters=self.memory,
+                counters=(self.memory,),
                 logs=log_descriptor,
                 slots=tuple(self.slots.items()),
                 states=tuple(every),

@@ -161,8 +161,8 @@ class ServerState:
 
 # --- counters in shared memory ------------------------------------------------------------------------------------
 #
-# One mapping of signed 64-bit slots. Row-major by worker: worker w owns slots [w * width, (w + 1) * width).
-# A slot is written by its worker only; a reader sums the column (or takes the maximum, for *_max).
+# A column of signed 64-bit slots for each worker, in a file of its own: a worker can write its column, and read the
+# others. A reader sums a slot over the columns (or takes the maximum, for *_max).
 # Names are those of `show stat` where it has one.
 
 PROCESS_COUNTERS = (
@@ -252,7 +252,7 @@ TIME_SAMPLES = 512
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where one object's counters begin, in slots from the start of a worker's column."""
+    """Where one object's counters begin, in slots from the start of a column."""
 
     base: int
     names: tuple[str, ...]
@@ -294,9 +294,10 @@ class CounterLayout:
             for number, _ in enumerate(proxy.servers):
                 self.server[proxy.index, number] = self._block(SERVER_COUNTERS)
 
-    def size(self, workers: int) -> int:
-        """Bytes of the whole mapping."""
-        return self.width * workers * 8
+    @property
+    def size(self) -> int:
+        """Bytes of a column."""
+        return self.width * 8
 
 
 # --- FTP: sessions and transfers ----------------------------------------------------------------------------------

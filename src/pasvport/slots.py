@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pasvport.model import Config, Proxy
 from pasvport.record import CounterLayout
@@ -70,6 +71,14 @@ def take(descriptor: int) -> bool:
 def give(descriptor: int, count: int = 1) -> None:
     """Give `count` slots back."""
     os.eventfd_write(descriptor, count)
+
+
+def free(descriptor: int) -> int:
+    """How many slots are free now; more than `limits` says where somebody gave what he had not taken."""
+    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines():
+        if line.startswith("eventfd-count:"):
+            return int(line.split()[1], 16)
+    return 0
 
 
 def held(column: Sequence[int], layout: CounterLayout, config: Config) -> dict[str, int]:

@@ -51,9 +51,10 @@ class Listener:
 class Start:
     """First message: everything a worker needs. Descriptor numbers are valid in the worker (inherited).
 
-    `counters` is the memfd of the shared counters; `logs` a datagram socket towards the journal for targets that are
-    streams or descriptors; `slots` maps (proxy, server, kind) to an eventfd semaphore, see engine.slots.
-    `states` holds the ServerState of every server as (proxy index, server index, state).
+    `counters` are the files of the counters, one of each worker, of which only its own can be written; `logs` is a
+    datagram socket towards the journal for targets that are streams or descriptors; `slots` maps (proxy, server, kind)
+    to an eventfd semaphore, see engine.slots. `states` holds the ServerState of every server as (proxy index, server
+    index, state). `config` holds nothing that a worker does not need, see control.needed.
     `hold`: be ready, but accept nothing before PauseListeners(False). `mixed`: connections of one source address may
     reach several workers, because their number has changed since the process began.
     `epoch_offset` is time.time() - time.monotonic() at start-up.
@@ -63,7 +64,7 @@ class Start:
     worker: int
     workers: int
     listeners: tuple[Listener, ...]
-    counters: int
+    counters: tuple[int, ...]
     logs: int
     slots: tuple[tuple[str, int], ...]
     states: tuple[tuple[int, int, record.ServerState], ...]
@@ -354,6 +355,12 @@ def decode(body: bytes, expected: frozenset[type] = FROM_SUPERVISOR) -> Message:
     value = _read(_decoder(kind), memoryview(body)[1:], kind.__name__)
     message = cast(Message, _with_texts(value, _as_bytes) if latin else value)
     return replace(message, arguments=_tuples(message.arguments)) if isinstance(message, Ask) else message
+
+
+def prepare(kinds: frozenset[type]) -> None:
+    """Build the readers of these now: done with the first message it leaves garbage, which a worker never collects."""
+    for kind in kinds:
+        _decoder(kind)
 
 
 def encode_rows(rows: Iterable[tuple[object, ...]]) -> bytes:

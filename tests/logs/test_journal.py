@@ -392,6 +392,24 @@ def test_frames_that_are_none_are_counted() -> None:
         os.close(writing)
 
 
+def test_a_worker_that_does_not_escape_steers_no_terminal() -> None:
+    async def scenario(config: Config) -> None:
+        async with journal(config) as made:
+            ours, workers = log_channel()
+            made.attach(ours)
+            workers.send(TARGET_NUMBER.pack(0) + b"a\x1b[2J\x07\x00\x7f\tb\xc3\xa9\n")
+            workers.close()
+            await eventually(lambda: ours.fileno() == -1, "the channel to end")
+
+    reading, writing = os.pipe()
+    try:
+        asyncio.run(scenario(configuration(fd_target(writing, **RAW), format="%ci")))
+        assert os.read(reading, 4096) == b"a#1B[2J#07#00#7F\tb\xc3\xa9\n"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def test_json_over_every_transport(tmp_path: Path) -> None:
     async def scenario(writing: int) -> list[bytes]:
         servers = [LogServer(), LogServer()]

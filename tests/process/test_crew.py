@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pasvport.control import crew as crew_module
+from pasvport.control import launcher
 from pasvport.control.crew import Crew
 from pasvport.control.launcher import Launcher
 from pasvport.control.workers import Worker, describe
@@ -21,7 +22,8 @@ DEADLINE = 20.0
 def role(monkeypatch, tmp_path):
     """Choose what the workers will do that start from now on."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
-    monkeypatch.setenv("FAKE_WORKER", str(tmp_path / "role"))
+    environment = launcher._environment
+    monkeypatch.setattr(launcher, "_environment", lambda: environment() | {"FAKE_WORKER": str(tmp_path / "role")})
     return (tmp_path / "role").write_text
 
 

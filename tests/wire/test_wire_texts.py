@@ -23,7 +23,7 @@ def test_members_of_enumerations() -> None:
 def test_texts_of_a_configuration_keep_every_byte() -> None:
     every = bytes(range(1, 256)).decode("utf-8", "surrogateescape") + "ü€\U0001f4be"
     config = Config(Global(description=every, environment=(("X", every),)), maps=(MapFile("m", ((every, "ü"),)),))
-    start = wire.Start(config, 0, 1, (), 3, 4, (), (), 1)
+    start = wire.Start(config, 0, 1, (), (3,), 4, (), (), 1)
     assert there(start) == start
     assert there(replace(start, config=Config(Global(description="ü")))) == replace(
         start, config=Config(Global(description="ü"))

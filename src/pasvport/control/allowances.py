@@ -13,6 +13,10 @@ from pasvport import slots
 
 UNLIMITED = 1 << 20
 """What stands for no limit where there is one to be lifted: more connections than descriptors allow."""
+_INACCURACY = 16
+"""Slots by which the accounts of all workers may differ from what is free, without anybody to blame."""
+_MOST_TAKEN = 20_000
+"""Slots that are taken back at once; each is a system call."""
 
 
 class Allowances:
@@ -51,6 +55,27 @@ class Allowances:
     def _settle(self, key: str) -> None:
         if self._surplus.pop(key, None) is not None:
             asyncio.get_running_loop().remove_reader(self._descriptors[key])
+
+    def bury(self, key: str, held: int, in_use: int) -> bool:
+        """A worker died that held slots by its account; the others use `in_use` by theirs. False: the limit is gone.
+
+        An account may be wrong, and slots may have been taken or given that nobody counted. So what is free afterwards
+        is never more than the limit, and where it would be less than the others leave, that is made up. Between taking
+        a slot and counting it a worker may be anywhere: small differences are left alone. What was given without limit
+        cannot be taken back one by one.
+        """
+        if key in self._surplus:
+            return True
+        size, descriptor = self._sizes[key], self._descriptors[key]
+        free, left = slots.free(descriptor), max(0, size - max(0, in_use))
+        wanted = free + min(max(0, held), size)
+        if wanted > size or wanted < left - _INACCURACY:
+            wanted = left
+        for _ in range(min(free - wanted, _MOST_TAKEN)):
+            slots.take(descriptor)
+        if wanted > free:
+            slots.give(descriptor, wanted - free)
+        return free - wanted <= _MOST_TAKEN
 
     def close(self) -> None:
         """Collect no more; the descriptors are about to be closed."""

@@ -23,6 +23,7 @@ from pasvport.control.features import Features
 from pasvport.control.idleness import Idleness
 from pasvport.control.journal import Journal
 from pasvport.control.manner import Manner, Successor
+from pasvport.control.needed import needed
 from pasvport.control.openings import capability
 from pasvport.control.ports import Ports
 from pasvport.control.prober import Prober
@@ -99,6 +100,7 @@ class Generation:
         self.features = Features(config)
         self.prober = Prober(config, self.roster, on_features=self._features_checked)
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
+        self._for_workers = needed(config)
         self._validator = Validator(config)
         self.questions = Questions(lambda: self.crew.members, self._validator.rows)
         self._remarks = Remarks(self._loop.time, self._say_remark)
@@ -160,7 +162,7 @@ class Generation:
             with theirs:
                 start = self._briefing(number, theirs.fileno())
                 descriptors = {listener.descriptor for listener in start.listeners}
-                inherited = [*descriptors, start.counters, start.logs, *self.slots.values()]
+                inherited = [*descriptors, *start.counters, start.logs, *self.slots.values()]
                 worker = Worker(
                     number,
                     inherited,
@@ -183,11 +185,11 @@ class Generation:
     def _briefing(self, number: int, logs: int) -> Start:
         settings = self.settings
         return Start(
-            config=self.config,
+            config=self._for_workers,
             worker=number,
             workers=settings.nbthread,
             listeners=self.ports.listeners(number),
-            counters=self.tally.descriptor,
+            counters=self.tally.shown_to(number),
             logs=logs,
             slots=tuple(self.slots.items()),
             states=self.roster.states(),
@@ -248,10 +250,7 @@ class Generation:
     def _worker_ended(self, worker: Worker, status: int) -> None:
         self.questions.ended(worker)
         self._hear_entries(worker, EntriesTold((), last=True))
-        held = slots.held(self.tally.column(worker.number), self.tally.layout, self.config)
-        for key in held.keys() & self.slots.keys():
-            slots.give(self.slots[key], held[key])
-        lost = self.tally.bury(worker.number)
+        lost = self._bury(worker)
         text = (
             f"{'Current' if self.successor is None else 'Former'} worker ({worker.pid}) exited with {describe(status)}"
         )
@@ -275,6 +274,18 @@ class Generation:
     def condemn(self, worker: Worker, why: str) -> None:
         """Kill a worker that cannot be helped; `why` is told with its end."""
         self.crew.condemn(worker, why)
+
+    def _bury(self, worker: Worker) -> int:
+        """Take back what a dead worker had; how many sessions that was. Its own word for it is not believed too far."""
+        held = slots.held(self.tally.column(worker.number), self.tally.layout, self.config)
+        lost = self.tally.bury(worker.number)
+        in_use = slots.held(self.tally.sums(), self.tally.layout, self.config)
+        for key in self.slots:
+            if not self.allowances.bury(key, held.get(key, 0), in_use.get(key, 0)):
+                self.alert(f"The limit '{key}' is void: a worker gave more slots than there are. A reload restores it.")
+        if not self.is_paused and self.successor is None:
+            self.ports.revive()
+        return lost
 
     # --- words ----------------------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ def limits(config: Config, *, cpus: int, soft: int, hard: int) -> Limits:
     allowed = settings.ulimit_n or _ceiling(settings, hard if hard > 0 else _CEILING)
     worker_base = ports + _slots(config) + _SPARE
     maxconn = settings.maxconn or max(DEFAULT_MAXCONN, (allowed - worker_base) // 2)
-    supervisor = ports * workers + workers * 4 + _slots(config) + _SPARE + _CHECKS
+    supervisor = ports * workers + workers * 6 + _slots(config) + _SPARE + _CHECKS
     needed = settings.ulimit_n or max(2 * maxconn + worker_base, min(supervisor, allowed), soft)
     return Limits(maxconn, workers, needed, derived=not settings.maxconn)
 

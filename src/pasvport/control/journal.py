@@ -17,7 +17,7 @@ from functools import partial
 from pasvport.address import Endpoint
 from pasvport.control.log_files import FileStream
 from pasvport.control.log_streams import DescriptorStream, NetworkStream, Pace, Stream
-from pasvport.logformat.escape import one_line
+from pasvport.logformat.escape import harmless, one_line
 from pasvport.logformat.syslog import WARNING, Framing, Sender, is_stream, path_targets, stream_key, stream_targets
 from pasvport.logformat.xferlog import xferlog_files
 from pasvport.model import Config, LogTarget, LogTransport
@@ -140,9 +140,9 @@ class Journal:
     def _deliver(self, frame: bytes) -> None:
         number = TARGET_NUMBER.unpack_from(frame)[0] if len(frame) > TARGET_NUMBER.size else _NOBODY
         if number < len(self._streams):
-            self._streams[number].put(frame[TARGET_NUMBER.size :])
+            self._streams[number].put(harmless(frame[TARGET_NUMBER.size :]))
         elif number - len(self._streams) < len(self._paths) and len(frame) > TARGET_NUMBER.size:
-            self._pass_on(self._paths[number - len(self._streams)], frame[TARGET_NUMBER.size :])
+            self._pass_on(self._paths[number - len(self._streams)], harmless(frame[TARGET_NUMBER.size :]))
         else:
             self._datagrams_dropped += 1
 

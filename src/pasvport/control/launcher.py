@@ -30,6 +30,7 @@ _STDERR = 2
 _PATIENCE = 30.0
 """Seconds for a fork server to read the code of a worker, and to fork: on a machine that is busy both may take."""
 _FAREWELL = 2.0
+_PASSED_ON = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "TZDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_ARENA_MAX"})
 _SET_CHILD_SUBREAPER = 36
 _GONE = (BrokenPipeError, ConnectionResetError, EOFError, TimeoutError)
 """What a fork server that ended, or stands still, looks like from here."""
@@ -147,8 +148,10 @@ def reap(pidfd: int) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with this very package found first, and without what is meant for the supervisor alone."""
-    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    """What an interpreter needs of ours, with this very package found first. Everything else may be a secret."""
+    environment = {
+        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(("PYTHON", "LC_"))
+    }
     home = str(Path(pasvport.__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH", ""))))
     return environment

@@ -28,6 +28,8 @@ from pasvport.sk_lookup import PortRanges, Steered
 from pasvport.wire import Listener
 
 _LISTEN = "0A"
+_LARGEST_BACKLOG = 4096
+"""Where nobody knows what it was; the kernel has a bound of its own (net.core.somaxconn)."""
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
@@ -44,6 +46,7 @@ class Group:
     port: int
     members: list[socket.socket]
     backlog: int = 0
+    is_paused: bool = False
     is_web: bool = False
     workers: int = 1
     options: object = None
@@ -280,6 +283,7 @@ class Ports:
     def pause(self, proxy: int | None = None) -> None:
         """Refuse connections on TCP ports (of one proxy), and let another process bind them, until resume()."""
         for group in self._of(proxy):
+            group.is_paused = True
             for member in filter(_is_tcp, group.members):
                 group.backlog = _backlog(member) or group.backlog
                 # What HAProxy does: the socket keeps its address and its options but is in state LISTEN no more.
@@ -299,6 +303,7 @@ class Ports:
             except OSError:
                 lost.append(group)
                 continue
+            group.is_paused = False
             if len(group.members) > 1:
                 self._steer(group.steered)
         if self._ranges is not None:
@@ -307,6 +312,20 @@ class Ports:
             except ResourceError:
                 lost.extend(group for group in self._of(proxy) if not group.port and _is_tcp(group.members[0]))
         return lost
+
+    def revive(self) -> None:
+        """A worker died: what it may have done to sockets that it inherited is undone.
+
+        A socket that does not listen any more listens again, with its whole group, since the order in which they begin
+        is how steering counts: what waited in the group's queues is lost with it. Steering itself is set anew.
+        """
+        for group in self.groups if not self.is_taken else ():
+            if group.is_paused:
+                continue
+            if not all(map(_is_listening, group.members)):
+                _listen_anew(group)
+            if len(group.members) > 1:
+                self._steer(group.steered)
 
     def served_elsewhere(self) -> bool:
         """Whether a socket that is not ours listens on one of our TCP ports: a successor has taken over."""
@@ -318,6 +337,18 @@ class Ports:
             return False
         mine = {place for place, inode in rows if inode in ours}
         return any(inode not in ours and _overlaps(place, mine) for place, inode in rows)
+
+
+def _listen_anew(group: Group) -> None:
+    backlog = max(map(_backlog, filter(_is_tcp, group.members)), default=0) or group.backlog or _LARGEST_BACKLOG
+    for member in filter(_is_tcp, group.members):
+        with contextlib.suppress(OSError):
+            # Of a socket that does not listen, shutdown would be remembered, for every connection that it accepts.
+            member.listen(backlog)
+            member.shutdown(socket.SHUT_RD)
+    for member in group.members:
+        with contextlib.suppress(OSError):
+            member.listen(backlog)
 
 
 def _is_joinable(member: socket.socket) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pasvport.control.generation import Generation
+from pasvport.control.needed import needed_server
 from pasvport.model import Proxy, Server
 from pasvport.wire import ServerReplaced
 
@@ -11,4 +12,4 @@ def replace_server(generation: Generation, proxy: Proxy, number: int, server: Se
     """From now on the server is this one, for checks, statistics, workers, and workers that start later."""
     generation.roster.replace_server(proxy.index, number, server)
     generation.prober.replace(proxy.index, number, server)
-    generation.order(("server", proxy.index, number), ServerReplaced(proxy.index, number, server))
+    generation.order(("server", proxy.index, number), ServerReplaced(proxy.index, number, needed_server(server)))

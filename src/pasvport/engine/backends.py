@@ -149,7 +149,7 @@ class LiveBackend:
     ) -> None:
         self.plant = plant
         self.proxy = proxy
-        self.cells = BackendCells(plant.counters.layout.backend[proxy.index], plant.counters.offset)
+        self.cells = BackendCells(plant.counters.layout.backend[proxy.index])
         self.servers = [self._server(index, state) for index, state in enumerate(states)]
         self._by_id = {server.model.id: server for server in self.servers}
         for server in self.servers:
@@ -182,7 +182,7 @@ class LiveBackend:
 
     def _server(self, index: int, state: ServerState) -> LiveServer:
         block = self.plant.counters.layout.server[self.proxy.index, index]
-        cells = BackendCells(block, self.plant.counters.offset)
+        cells = BackendCells(block)
         server = LiveServer(self.proxy.servers[index], index, state, cells, self.proxy, self.plant.config.settings)
         if server.source is not None and server.source.ports is not None:
             ports, counters = server.source.ports, self.plant.counters

@@ -1,42 +1,49 @@
 """The worker's own column of the shared counters, and rates over the whole machine.
 
-A cell is the absolute index of a counter of this worker in the mapping; `counters[cell] += 1` is the whole cost of
-counting. Sums over all workers are for limits and choices that must see the machine, and read every column.
+A cell is the index of a counter in a column; `cells[cell] += 1` is the whole cost of counting. Sums over all workers
+are for limits and choices that must see the machine, and read every column. A worker can write its own alone; what it
+finds in the others may be anything.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from pasvport.bounds import LARGEST
 from pasvport.record import Block, CounterLayout
 
 
 class Counters:
-    """The mapping as a sequence of signed 64-bit integers, and where this worker's column begins."""
+    """The columns of all workers as sequences of signed 64-bit integers; `cells` is the one of worker `worker`.
 
-    def __init__(self, descriptor: int, layout: CounterLayout, worker: int, workers: int) -> None:
+    `descriptors` are their files, in the order of the workers; only this worker's needs to be open for writing.
+    """
+
+    def __init__(self, descriptors: Sequence[int], layout: CounterLayout, worker: int) -> None:
         self.layout = layout
         self.worker = worker
-        self.workers = workers
-        self._mapping = mmap.mmap(descriptor, layout.size(workers))
-        self.cells = memoryview(self._mapping).cast("q")
-        self.offset = worker * layout.width
-        self._width = layout.width
-        self.total: Callable[[int], int] = self.cells.__getitem__ if workers == 1 else self._sum
-        """Sum over all workers of the counter that is `cell` in this worker's column."""
+        self.workers = len(descriptors)
+        own = mmap.PROT_READ | mmap.PROT_WRITE
+        self._mappings = [
+            mmap.mmap(descriptor, layout.size, prot=own if number == worker else mmap.PROT_READ)
+            for number, descriptor in enumerate(descriptors)
+        ]
+        self.columns = [memoryview(mapping).cast("q") for mapping in self._mappings]
+        self.cells = self.columns[worker]
+        self.total: Callable[[int], int] = self.cells.__getitem__ if self.workers == 1 else self._sum
+        """Sum over all workers of the counter `cell`."""
 
     def _sum(self, cell: int) -> int:
-        cells, place, total = self.cells, cell - self.offset, 0
-        for _ in range(self.workers):
-            total += cells[place]
-            place += self._width
+        total = 0
+        for column in self.columns:
+            total += column[cell]
         return total
 
     def raise_maximum(self, cell: int, value: int) -> None:
         """Keep the largest value seen here; readers take the maximum over the workers."""
         if value > self.cells[cell]:
-            self.cells[cell] = value
+            self.cells[cell] = min(value, LARGEST)
 
     def enter(self, owner: FrontendCells | ListenerCells | BackendCells) -> None:
         """One more session now and ever; keeps the largest number there was at a time over all workers."""
@@ -46,18 +53,19 @@ class Counters:
         if self.workers > 1:
             now = self._sum(scur)
         if now > cells[owner.smax]:
-            cells[owner.smax] = now
+            cells[owner.smax] = min(now, LARGEST)
 
     def dispose(self) -> None:
         """Unmap."""
-        self.cells.release()
-        self._mapping.close()
+        for column, mapping in zip(self.columns, self._mappings, strict=True):
+            column.release()
+            mapping.close()
 
 
 class _Cells:
-    def __init__(self, block: Block, offset: int) -> None:
+    def __init__(self, block: Block) -> None:
         for name in block.names:
-            setattr(self, name, offset + block.slot(name))
+            setattr(self, name, block.slot(name))
 
 
 class ProcessCells(_Cells):
@@ -195,8 +203,7 @@ class RateLimit:
         return max(0.001, min(1.0, (rate - self._limit + 1) / self._limit))
 
     def _rate_of(self, worker: int, milliseconds: int) -> float:
-        cells, layout = self._counters.cells, self._counters.layout
-        tick = self._tick - self._counters.offset + worker * layout.width
+        cells, tick = self._counters.columns[worker], self._tick
         age = milliseconds - cells[tick]
         if age >= 2 * _PERIOD:
             return 0.0

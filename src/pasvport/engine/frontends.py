@@ -55,7 +55,7 @@ class LiveFrontend:
         self.logger = logger
         self.guests = guests
         self.log_needs = frozenset() if logger is None else logger.needs & _EXPENSIVE
-        self.cells = FrontendCells(plant.counters.layout.frontend[proxy.index], plant.counters.offset)
+        self.cells = FrontendCells(plant.counters.layout.frontend[proxy.index])
         self.patience: Patience = patience(proxy, backend.proxy if backend is not None else proxy)
         name = proxy.name
         self.record = SessionRecord(0.0, "", "", "-", "", name, "", backend.proxy.name if backend is not None else name)
@@ -107,6 +107,6 @@ class Doorway:
         self.address = "" if is_asked else bind.endpoint.host
         self.carries_data = bind.data or len(bind.ports) > 1
         """Who dials a port of a range comes to transfer a file: HAProxy's passive FTP has no other sign of it."""
-        self.cells = ListenerCells(counters.layout.listener[frontend.proxy.index, number], counters.offset)
+        self.cells = ListenerCells(counters.layout.listener[frontend.proxy.index, number])
         self.gates: list[SlotWaiter] = []
         """The limits that apply here: process, frontend, bind; a session holds a slot of each."""

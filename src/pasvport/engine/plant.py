@@ -50,7 +50,7 @@ class Plant:
         self.loop = loop
         self.counters = counters
         self.cells = counters.cells
-        self.process = ProcessCells(counters.layout.process, counters.offset)
+        self.process = ProcessCells(counters.layout.process)
         self.tell = tell
         self.read_size = config.settings.bufsize
         self.pipes = Pipes(config.settings.pipesize, self._count_pipes)

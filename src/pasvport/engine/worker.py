@@ -41,6 +41,7 @@ from pasvport.record import CounterLayout, Culprit, ServerState
 from pasvport.slots import server_key
 from pasvport.stick.table import StickTable
 from pasvport.wire import (
+    FROM_SUPERVISOR,
     Ask,
     BootFailed,
     CloseListeners,
@@ -59,6 +60,7 @@ from pasvport.wire import (
     TakeEntries,
     TellEntries,
     encode,
+    prepare,
 )
 
 _IGNORED = (
@@ -85,7 +87,9 @@ class Worker:
         config = start.config
         self.loop = Loop(time.monotonic)
         layout = CounterLayout(config)
-        counters = Counters(start.counters, layout, start.worker, start.workers)
+        counters = Counters(start.counters, layout, start.worker)
+        for descriptor in start.counters:
+            os.close(descriptor)
         self.uplink = Uplink(self.loop, control, self.receive, self.leave)
         self.plant = Plant(config, self.loop, counters, self.uplink.tell)
         self.logger = Logger(
@@ -183,6 +187,7 @@ class Worker:
         self.uplink.open(deframer)
         self.time_is_up(self.loop.now)
         self.uplink.tell(Ready())
+        prepare(FROM_SUPERVISOR)
         spare_the_collector()
         self.loop.run()
         return self.status

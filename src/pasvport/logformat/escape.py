@@ -6,6 +6,7 @@ import re
 
 _ESCAPED = re.compile(rb'[\x00-\x1f"#\x7f-\xff]')
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
+_STEERING = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _STRUCTURED = re.compile(r'(["\\\]])')
 
 
@@ -29,6 +30,11 @@ def one_line(text: str) -> bytes:
     if text.isprintable():
         return to_bytes(text)
     return _CONTROLS.sub(_hexadecimal, to_bytes(text))
+
+
+def harmless(line: bytes) -> bytes:
+    """A finished line with what could steer a terminal as `#XX`; whoever made it should have, but is not believed."""
+    return _STEERING.sub(_hexadecimal, line)
 
 
 def escape_structured(text: str) -> str:
