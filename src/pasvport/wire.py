@@ -221,6 +221,16 @@ class FeaturesKnown:
     features: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PassiveKnown:
+    """`mode ftp`: by which command a server opens data ports, and at which it hangs up, as sessions learnt; or `-`."""
+
+    proxy: int
+    server: int
+    works: str
+    closes: str
+
+
 # --- worker -> supervisor -----------------------------------------------------------------------------------------
 
 
@@ -293,6 +303,19 @@ class FeaturesLearnt:
     features: Annotated[tuple[Annotated[bytes, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=64)]
 
 
+PassiveWay = Annotated[str, msgspec.Meta(pattern=r"^(-|EPSV|PASV)\Z")]
+
+
+@dataclass(frozen=True, slots=True)
+class PassiveLearnt:
+    """`mode ftp`: a session learnt how a server opens data ports, or that what was known fails; see PassiveKnown."""
+
+    proxy: Place
+    server: Place
+    works: PassiveWay
+    closes: PassiveWay
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something the operator should read, at a syslog level (0..7); said on stderr and in the global logs."""
@@ -316,9 +339,19 @@ FromSupervisor = (
     | TakeEntries
     | Ask
     | FeaturesKnown
+    | PassiveKnown
 )
 FromWorker = (
-    Ready | BootFailed | Drained | ObservedErrors | EntryLearnt | EntriesTold | Answered | FeaturesLearnt | Notice
+    Ready
+    | BootFailed
+    | Drained
+    | ObservedErrors
+    | EntryLearnt
+    | EntriesTold
+    | Answered
+    | FeaturesLearnt
+    | PassiveLearnt
+    | Notice
 )
 Message = FromSupervisor | FromWorker
 

@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from farm.addresses import source_addresses
 from farm.clients import CLIENTS, Target
 from farm.front import Front, Section
 from farm.ports import free_port
 from farm.raw_client import RawClient
 from farm.scripted import Answer, Conversation, Scripted, epsv, pasv
+from farm.waiting import until
+from pasvport.address import packed
+from pasvport.steering import worker_of
 
 CONTENT = b"what was wanted"
 BOUNDS = "timeout server 8s\ntimeout connect 2s"
@@ -177,6 +181,32 @@ def test_a_server_that_hangs_up_at_epsv_costs_one_session(front: Front, servers:
             assert client.receive("RETR x") == CONTENT
             assert client.receive("RETR x", extended=False) == CONTENT
     assert servers["closes"].count("EPSV") == 1
+
+
+def test_what_one_worker_learnt_all_know_and_those_after_a_reload() -> None:
+    """A server that hangs up at EPSV costs one session, whoever else serves it."""
+    home = worker_of(packed("127.0.0.1"), 2)
+    elsewhere = next(host for host in source_addresses(50) if worker_of(packed(host), 2) != home)
+    with (
+        Scripted("closes", answers={"EPSV": None}) as server,
+        Front(Section("closes", f"server s {server.address}"), threads=2) as front,
+    ):
+        with front.client("closes", "127.0.0.1") as client:
+            client.log_in("u")
+            client.ask("EPSV", 421)
+
+        def knows(source: str) -> bool:
+            with front.client("closes", source) as client:
+                client.log_in("u")
+                return client.ask("EPSV").code == 229
+
+        until(lambda: knows(elsewhere), "the other worker to know")
+        learnt = server.count("EPSV")
+        assert learnt <= 3, "each look at the other worker may cost a session until it knows"
+        assert "Success=1" in front.api("reload")
+        for source in ("127.0.0.1", elsewhere):
+            assert knows(source)
+        assert server.count("EPSV") == learnt
 
 
 def test_a_server_without_either(front: Front) -> None:

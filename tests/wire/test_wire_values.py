@@ -36,6 +36,7 @@ SOUND = (
     wire.EntriesTold((wire.TakeEntries("t", ("gpc0(0)1",), (ROW, ROW)),), last=True),
     wire.Answered(7, wire.encode_rows([(1, "a")]), last=True),
     wire.FeaturesLearnt(0, 0, (b"MLST", b"UTF8")),
+    wire.PassiveLearnt(0, 1, "PASV", "EPSV"),
     wire.Notice(4, "something"),
 )
 EVIL = ("\x1b]0;x\x07", "a\nb", "a\rb", "\x9b31m", "a\u2028b", "\u202egnp.exe", "\x7f", "\0")

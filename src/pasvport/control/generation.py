@@ -25,6 +25,7 @@ from pasvport.control.journal import Journal
 from pasvport.control.manner import Manner, Successor
 from pasvport.control.needed import needed
 from pasvport.control.openings import capability
+from pasvport.control.passive_ways import PassiveWays
 from pasvport.control.ports import Ports
 from pasvport.control.prober import Prober
 from pasvport.control.questions import Questions
@@ -46,6 +47,7 @@ from pasvport.wire import (
     Message,
     Notice,
     ObservedErrors,
+    PassiveLearnt,
     PauseListeners,
     ServerChanged,
     ShareEntry,
@@ -98,6 +100,7 @@ class Generation:
         changed, said, crowd = self._server_changed, self._server_said, self.figures.crowd
         self.roster = Roster(config, now=time.monotonic, on_change=changed, say=said, counts=crowd)
         self.features = Features(config)
+        self.passive = PassiveWays(config)
         self.prober = Prober(config, self.roster, on_features=self._features_checked)
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
         self._for_workers = needed(config)
@@ -178,6 +181,8 @@ class Generation:
         worker.start(start)
         for known in self.features.known():
             worker.send(known)
+        for ways in self.passive.known():
+            worker.send(ways)
         if self.is_paused:
             worker.send(PauseListeners(True))
         return worker
@@ -214,6 +219,8 @@ class Generation:
             self._share(worker, message)
         elif isinstance(message, EntriesTold):
             self._hear_entries(worker, message)
+        elif isinstance(message, PassiveLearnt):
+            self.crew.tell(self.passive.learnt(message), besides=worker)
         elif isinstance(message, FeaturesLearnt):
             self._tell_features(self.features.learnt(message))
         elif isinstance(message, Notice):

@@ -12,4 +12,5 @@ def replace_server(generation: Generation, proxy: Proxy, number: int, server: Se
     """From now on the server is this one, for checks, statistics, workers, and workers that start later."""
     generation.roster.replace_server(proxy.index, number, server)
     generation.prober.replace(proxy.index, number, server)
+    generation.passive.forget(proxy.index, number)
     generation.order(("server", proxy.index, number), ServerReplaced(proxy.index, number, needed_server(server)))

@@ -82,6 +82,7 @@ async def hand_over(legacy: Legacy, keep: Callable[[Generation, Generation], Non
     old, new = legacy.old, legacy.new
     keep(new, old)
     inherit(new.roster, old.roster)
+    new.passive.inherit(old.passive)
     _keep_limits(new)
     await new.start()
     await _copy_entries(legacy, changed=False)
@@ -90,6 +91,8 @@ async def hand_over(legacy: Legacy, keep: Callable[[Generation, Generation], Non
         await _copy_changes(legacy)
         keep(new, old)
         inherit(new.roster, old.roster)
+        for known in new.passive.inherit(old.passive):
+            new.crew.tell(known)
         new.open()
     except BaseException:
         old.crew.tell(PauseListeners(False))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pasvport.bounds import Count, Octets
 from pasvport.errors import WireError
-from pasvport.model import Config, KeyType, Mode, ObserveMode, StickTable
+from pasvport.model import Config, FtpPassive, KeyType, Mode, ObserveMode, StickTable
 from pasvport.record import NO_BACKEND
 from pasvport.sight import (
     ActivitySight,
@@ -33,6 +33,7 @@ from pasvport.wire import (
     Figure,
     Message,
     ObservedErrors,
+    PassiveLearnt,
     TakeEntries,
     read_rows,
 )
@@ -73,6 +74,13 @@ class Validator:
             for number, server in enumerate(proxy.servers)
             if server.check.observe is not ObserveMode.NONE
         }
+        self._passive = {
+            (proxy.index, number)
+            for proxy in config.proxies
+            if proxy.is_backend and proxy.mode is Mode.FTP
+            for number, server in enumerate(proxy.servers)
+            if proxy.passive_of(server) is FtpPassive.AUTO
+        }
         ftp = (proxy for proxy in config.proxies if proxy.is_backend and proxy.mode is Mode.FTP)
         self._ftp = {proxy.index: len(proxy.servers) for proxy in ftp}
 
@@ -107,6 +115,13 @@ class Validator:
         if message.server >= self._ftp.get(message.proxy, 0):
             raise WireError(f"features of server {message.proxy}/{message.server}, which is none in mode ftp")
 
+    def _passive_learnt(self, message: PassiveLearnt) -> None:
+        where = f"the passive mode of server {message.proxy}/{message.server}"
+        if (message.proxy, message.server) not in self._passive:
+            raise WireError(f"{where}, of which nothing is to be learnt")
+        if message.closes != "-" and {message.works, message.closes} != {"EPSV", "PASV"}:
+            raise WireError(f"{where}: {message.works} works, {message.closes} does not")
+
     def _table(self, name: str) -> StickTable:
         try:
             return self._tables[name]
@@ -118,6 +133,7 @@ class Validator:
         EntryLearnt: _entry_learnt,
         EntriesTold: _entries_told,
         FeaturesLearnt: _features_learnt,
+        PassiveLearnt: _passive_learnt,
     }
 
     # --- answers --------------------------------------------------------------------------------------------------

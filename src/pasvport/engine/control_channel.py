@@ -54,7 +54,7 @@ from pasvport.ftp.events import (
 )
 from pasvport.record import Admin, Culprit, DataMode, Direction, SessionRecord, Stage
 from pasvport.sight import FtpSessionSight, LoginFailureSight, session_id
-from pasvport.wire import Notice
+from pasvport.wire import Notice, PassiveLearnt
 
 _FAREWELL = 5.0
 """Seconds that a client may take to read our last words."""
@@ -302,8 +302,12 @@ class ControlChannel(Transfers):
             backend.learn_user(self, server)
 
     def _learn_passive(self, action: LearnPassive) -> None:
-        """The sessions of this worker know it already."""
-        if action.closes is not DataMode.NONE and self.pick is not None:
+        """The sessions of this worker know it already; those of others shall."""
+        if self.pick is None or self.backend is None:
+            return
+        place = self.backend.proxy.index, self.pick.index
+        self.plant.tell(PassiveLearnt(*place, str(action.works), str(action.closes)))
+        if action.closes is not DataMode.NONE:
             _, backend, server = self.names()
             text = f"server {backend}/{server} closed its control connection at {action.closes}"
             self.plant.tell(Notice(4, f"{text}: it is asked with {action.works} from now on"))

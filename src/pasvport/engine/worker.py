@@ -37,7 +37,7 @@ from pasvport.engine.tables import LiveTable, is_shared
 from pasvport.engine.uplink import Uplink
 from pasvport.errors import PasvportError, WireError
 from pasvport.model import Config, Proxy
-from pasvport.record import CounterLayout, Culprit, ServerState
+from pasvport.record import CounterLayout, Culprit, DataMode, ServerState
 from pasvport.slots import server_key
 from pasvport.stick.table import StickTable
 from pasvport.wire import (
@@ -51,6 +51,7 @@ from pasvport.wire import (
     FeaturesKnown,
     HardStop,
     Message,
+    PassiveKnown,
     PauseListeners,
     Ready,
     ServerChanged,
@@ -315,6 +316,13 @@ class Worker:
             for server in backend.servers:
                 server.features = None
 
+    def _passive_known(self, message: Message) -> None:
+        assert isinstance(message, PassiveKnown)
+        backend = self.backends.get(message.proxy)
+        if backend is not None:
+            known = backend.servers[message.server].passive
+            known.works, known.closes = DataMode(message.works), DataMode(message.closes)
+
     def _pause_listeners(self, message: Message) -> None:
         assert isinstance(message, PauseListeners)
         for listener in self.listeners:
@@ -340,6 +348,7 @@ class Worker:
         PauseListeners: _pause_listeners,
         **ORDERS,
         FeaturesKnown: _features_known,
+        PassiveKnown: _passive_known,
         TellEntries: _tell_entries,
         TakeEntries: _take_entries,
         Ask: _ask,
