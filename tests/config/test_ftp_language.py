@@ -832,8 +832,8 @@ def test_a_server_by_address_in_mode_tcp():
         ),
         (
             "use_backend %[ftp.user,map_reg(bad)]",
-            "frontend 'f' : invalid args in converter 'map_reg' : regex 'a(b' is invalid (error=missing ), "
-            "unterminated subpattern at position 1) at line 2 of file 'bad'.",
+            "frontend 'f' : invalid args in converter 'map_reg' : regex 'a(b' is invalid (error=missing ): a(b) "
+            "at line 2 of file 'bad'.",
         ),
     ],
 )

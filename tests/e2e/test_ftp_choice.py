@@ -39,8 +39,9 @@ def servers() -> Iterator[dict[str, Scripted]]:
 def front(servers: dict[str, Scripted], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     folder = tmp_path_factory.mktemp("maps")
     lines = "\n".join(f"server {name} {servers[name].address}" for name in NAMES)
-    by_server, by_backend = folder / "servers", folder / "backends"
+    by_server, by_backend, by_expression = folder / "servers", folder / "backends", folder / "expressions"
     by_server.write_text("alice s2\nbob s3\ncarol nobody\n")
+    by_expression.write_text("^(a+)+$ second\n^(([a-z])+.)+[A-Z]([a-z])+$ second\n^a+!$ third\n")
     by_backend.write_text("alice second\nbob third\ncarol nowhere\n")
     table = "stick-table type string len 64 size 1k expire 1h\nstick on ftp.user"
     extra = "".join(
@@ -56,6 +57,7 @@ def front(servers: dict[str, Scripted], tmp_path_factory: pytest.TempPathFactory
             + "\n".join(f"{line} weight 0" for line in lines.splitlines()[1:]),
         ),
         Section("backend", f"use_backend %[ftp.user,map({by_backend})]\n{lines.splitlines()[0]}"),
+        Section("expression", f"use_backend %[ftp.user,map_reg({by_expression})]\n{lines.splitlines()[0]}"),
         Section("greets", f"ftp-greeting Welcome to the farm\nftp-deny-commands SITE\n{table}\n{lines}"),
         *(
             Section(
@@ -107,6 +109,14 @@ def test_a_user_stays_on_a_server(front: Front, section: str) -> None:
 @pytest.mark.parametrize(("user", "expected"), [("alice", "s2"), ("bob", "s3"), ("carol", "s1"), ("dave", "s1")])
 def test_a_map_of_users(front: Front, section: str, user: str, expected: str) -> None:
     assert visit(front, section, user) == expected
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"), [("a" * 40 + "!", "s3"), ("a" * 3000 + "!", "s3"), ("a" * 40, "s2"), ("a." * 30 + "a", "s1")]
+)
+def test_no_user_makes_an_expression_take_long(front: Front, user: str, expected: str) -> None:
+    """An engine that backtracks would not be done with the 41 characters of the first in minutes."""
+    assert visit(front, "expression", user) == expected
 
 
 def test_another_user_before_login_is_another_choice(front: Front, servers: dict[str, Scripted]) -> None:

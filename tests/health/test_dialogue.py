@@ -27,8 +27,9 @@ from pasvport.health.event import (
     WaitUntil,
 )
 from pasvport.health.result import CheckResult, Status
-from pasvport.health.script import compile_regex, prepare
+from pasvport.health.script import prepare
 from pasvport.model import CheckStep
+from pasvport.regex import Regex
 
 PATIENCE = Patience(1000)
 CAPACITY = 64
@@ -189,9 +190,9 @@ def test_a_bad_expression_is_refused_when_the_script_is_made() -> None:
 
 
 def test_posix_classes_mean_what_they_mean_to_haproxy() -> None:
-    pattern = compile_regex(b"^[[:digit:]]{3}[[:space:]-][[:alpha:]]+$")
-    assert pattern.search(b"220 ready")
-    assert not pattern.search(b"220 12")
+    regex = Regex(b"^[[:digit:]]{3}[[:space:]-][[:alpha:]]+$")
+    assert regex.found_in(b"220 ready")
+    assert not regex.found_in(b"220 12")
 
 
 EVENTS = st.one_of(

@@ -19,6 +19,7 @@ FLOOR = {
     "errors": 0,
     "markdown": 0,
     "address": 1,
+    "regex": 1,
     "model": 2,
     "record": 2,
     "sample": 2,

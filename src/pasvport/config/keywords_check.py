@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,8 +16,9 @@ from pasvport.config.scalars import (
     strict_int,
 )
 from pasvport.config.syntax import Word
-from pasvport.errors import AddressError
+from pasvport.errors import AddressError, ConfigError
 from pasvport.model import CheckStep, ExpectMatch, StepKind
+from pasvport.regex import Regex
 
 StepReader = Callable[[Cursor, list[CheckStep]], None]
 _KINDS = "'comment', 'connect', 'send', 'send-binary', 'expect', 'set-var-fmt(*)', 'set-var(*)', 'unset-var(*)'"
@@ -221,11 +221,8 @@ def _pattern(cursor: Cursor) -> Word:
 def _regular(word: Word) -> bytes:
     data = encoded(word.text)
     try:
-        with warnings.catch_warnings():
-            # `[[` may change its meaning in some future Python; that is no concern of the author of a check.
-            warnings.simplefilter("ignore", FutureWarning)
-            re.compile(data)
-    except (re.error, RecursionError, OverflowError) as error:
+        Regex(data)
+    except ConfigError as error:
         raise LineError(f"regex '{word}' is invalid ({error}).", word) from None
     return data
 

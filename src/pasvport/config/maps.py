@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pasvport.config.world import World
 from pasvport.errors import ConfigError
 from pasvport.model import Expression, MapFile
+from pasvport.regex import Regex
 from pasvport.sample.converters import MAP_CONVERTERS
 
 _LINE = re.compile(r"[ \t]*([^ \t\r\n]+)[ \t]*([^\r\n]*)")
@@ -40,10 +40,8 @@ class Map:
         """Raises ConfigError, with the line, for the first key that is no regular expression."""
         for entry in self.entries:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    re.compile(entry.key.encode("utf-8", "surrogateescape"))
-            except (re.error, OverflowError, RecursionError) as error:
+                Regex(entry.key.encode("utf-8", "surrogateescape"))
+            except ConfigError as error:
                 place = f"at line {entry.line} of file '{self.path}'"
                 raise ConfigError(f"regex '{entry.key}' is invalid (error={error}) {place}") from None
 

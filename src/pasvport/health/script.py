@@ -5,41 +5,11 @@ Source: HAProxy manual, `tcp-check connect`, `tcp-check send`, `tcp-check expect
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
-from pasvport.errors import ConfigError
 from pasvport.health.result import Status, named
 from pasvport.model import CheckStep, ExpectMatch, Origin, StepKind
-
-_POSIX_CLASSES = {
-    b"[:alnum:]": rb"a-zA-Z0-9",
-    b"[:alpha:]": rb"a-zA-Z",
-    b"[:digit:]": rb"0-9",
-    b"[:lower:]": rb"a-z",
-    b"[:upper:]": rb"A-Z",
-    b"[:space:]": rb"\s",
-    b"[:xdigit:]": rb"0-9A-Fa-f",
-    b"[:word:]": rb"\w",
-    b"[:blank:]": rb" \t",
-    b"[:cntrl:]": rb"\x00-\x1f\x7f",
-    b"[:print:]": rb" -~",
-    b"[:graph:]": rb"!-~",
-    b"[:punct:]": rb"!-/:-@\[-`{-~",
-}
-
-
-def compile_regex(source: bytes) -> re.Pattern[bytes]:
-    """The expression of an rstring or rbinary, on bytes. Raises ConfigError for one that cannot be compiled.
-
-    HAProxy's are PCRE; POSIX classes are the only common thing that Python writes otherwise.
-    """
-    for name, members in _POSIX_CLASSES.items():
-        source = source.replace(name, members)
-    try:
-        return re.compile(source)
-    except (re.error, RecursionError, OverflowError, FutureWarning) as error:
-        raise ConfigError(f"regex '{source.decode('latin-1')}' is invalid: {error}") from None
+from pasvport.regex import LARGEST_SUBJECT, Regex
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +23,7 @@ class Step:
     kind: StepKind
     said: CheckStep
     comment: str = ""
-    regex: re.Pattern[bytes] | None = None
+    regex: Regex | None = None
     restart: int = 0
     quiet: bool = False
 
@@ -74,8 +44,8 @@ class Step:
         if self.regex is None:
             return self.said.data in data
         if self.said.match is ExpectMatch.RBINARY:
-            return self.regex.search(data.hex().upper().encode()) is not None
-        return self.regex.search(data) is not None
+            return self.regex.found_in(data[: LARGEST_SUBJECT // 2].hex().upper().encode())
+        return self.regex.found_in(data[:LARGEST_SUBJECT])
 
     def enough(self, length: int) -> bool:
         """Whether that many bytes are worth a look; fewer can neither hold the pattern nor the minimum."""
@@ -135,7 +105,7 @@ def _step(numbered: list[tuple[int, CheckStep, str]], position: int) -> Step:
         said.kind,
         said,
         _raw(comment),
-        regex=compile_regex(said.data) if is_regex else None,
+        regex=Regex(said.data) if is_regex else None,
         restart=_restart(numbered, position),
         quiet=following is not StepKind.EXPECT,
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from pasvport.digits import is_number
+from pasvport.errors import ConfigError
 from pasvport.model import MapFile
 from pasvport.sample.casts import Kind, Value
 from pasvport.sample.fetches import to_bytes
@@ -108,7 +108,7 @@ def _map(prepare: Callable[[Entries], Lookup], args: tuple[str, ...], maps: Maps
         raise LookupError(f"failed to open pattern file <{args[0]}>")
     try:
         lookup = prepare(tuple((to_bytes(key), to_bytes(value)) for key, value in found.entries))
-    except re.error as error:
+    except ConfigError as error:
         raise LookupError(f"a regular expression of <{args[0]}> is wrong: {error}") from None
     if len(args) == 1:
         return partial(_applied, lookup)

@@ -6,10 +6,10 @@ where the longest does.
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+
+from pasvport.regex import Regex
 
 Entries = tuple[tuple[bytes, bytes], ...]
 Lookup = Callable[[bytes], bytes | None]
@@ -49,13 +49,11 @@ def _scanned(entries: Entries, fits: Callable[[bytes, bytes], bool], text: bytes
 
 
 def _expression(entries: Entries) -> Lookup:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return partial(_searched, tuple((re.compile(key), value) for key, value in entries))
+    return partial(_searched, tuple((Regex(key), value) for key, value in entries))
 
 
-def _searched(entries: tuple[tuple[re.Pattern[bytes], bytes], ...], text: bytes) -> bytes | None:
-    return next((value for pattern, value in entries if pattern.search(text)), None)
+def _searched(entries: tuple[tuple[Regex, bytes], ...], text: bytes) -> bytes | None:
+    return next((value for regex, value in entries if regex.found_in(text)), None)
 
 
 LOOKUPS: Mapping[str, Callable[[Entries], Lookup]] = {
@@ -66,4 +64,4 @@ LOOKUPS: Mapping[str, Callable[[Entries], Lookup]] = {
     "map_sub": _part,
     "map_reg": _expression,
 }
-"""By converter: from a map's entries to the search in them. `map_reg` raises re.error for a wrong key."""
+"""By converter: from a map's entries to the search in them. `map_reg` raises ConfigError for a wrong key."""
