@@ -178,12 +178,9 @@ def test_any_three_digits_are_a_code(code: int) -> None:
         # ftplib at its code and anything but a dash.
         (b"211-a\r\n211\r\n", 211),
         (b"211-a\r\n2111\r\n", 211),
-        # lftp and ftplib begin one with three digits and anything but a dash, ftplib with one digit.
+        # lftp and ftplib begin one with three digits and anything but a dash.
         (b"2200 x\r\n", 220),
         (b"220:x\r\n", 220),
-        (b"33 x\r\n", 300),
-        (b"5\r\n", 500),
-        (b"9 x\r\n", 500),
         # Nobody knows what comes of these, and they are in use.
         (b"211 211-a\r\n", 211),
         (b"211-a\r\n x\r\nEND\r\n", 211),
@@ -193,6 +190,7 @@ def test_any_three_digits_are_a_code(code: int) -> None:
         (b"211-a\r\n213 b\r\n x\r\n", 0),
         (b"211-a\r\n213 b\r\n211 c\r\n", 0),
         (b"hello\r\n", 0),
+        (b"33 x\r\n", 0),
     ],
 )
 @pytest.mark.parametrize("cut", [1, 2, 1000])
@@ -209,6 +207,19 @@ def test_where_some_client_would_end_a_reply(data: bytes, doubt: int, cut: int) 
         assert reader.settle() == Reply(doubt, b"")
         assert reader.is_empty
         assert read(b"220 x\n") == [(220, b"220 x\n", True)]
+
+
+@pytest.mark.parametrize(
+    ("data", "faint"), [(b"33 x\n", 300), (b"5\n", 500), (b"9 x\n", 500), (b"000 x\n", 500), (b"x\n", 0)]
+)
+def test_what_ftplib_alone_takes_for_a_reply(data: bytes, faint: int) -> None:
+    reader = ReplyReader(1000)
+    reader.push(data)
+    assert reader.pull() == Reply(0, data, complete=False)
+    assert (reader.doubt, reader.faint) == (0, faint)
+    reader.push(b"220 x\n")
+    assert reader.pull() == Reply(220, b"220 x\n")
+    assert reader.faint == 0
 
 
 def test_telnet_commands_before_a_code_pass_and_hide_nothing() -> None:

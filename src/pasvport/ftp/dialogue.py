@@ -133,8 +133,7 @@ class Dialogue(Requests):
     # --- bytes ----------------------------------------------------------------------------------------------------
 
     def _client_sent(self, event: ClientSent) -> None:
-        if self._may_have_ended and self._speaks_on:
-            self._take_as_ended()
+        self._spoken_on()
         self._client.push(event.data)
 
     def _server_sent(self, event: ServerSent) -> None:
@@ -226,7 +225,7 @@ class Dialogue(Requests):
         self._stalled(Culprit.SERVER_TIMEOUT if event.whose is Side.SERVER else Culprit.CLIENT_TIMEOUT)
 
     def _lull(self, event: TimedOut) -> None:
-        self._take_as_ended()
+        self._silent()
 
     def _penalty_over(self, event: TimedOut) -> None:
         self._end(Culprit.PROXY, LOGIN_LIMIT, f"Too many failed logins, {CLOSES}")

@@ -131,13 +131,14 @@ class ReplyReader:
     otherwise, and clients differ in what they make of it: curl and wget end a reply at any `NNN ` and skip all else,
     lftp waits for the code of the first line, ftplib does so too but takes any other line for a reply. So nothing is
     refused. What stands outside a reply comes out as text; and after a line at which some client would have ended the
-    reply, `doubt` is the code that it would have. Whoever asked then waits, or takes it for the end by `settle`.
+    reply, `doubt` is the code that it would have (`faint`: to ftplib alone). Whoever asked then waits, or takes it for
+    the end by `settle`.
 
     An unfinished line of more than PIECE bytes comes out in pieces; `rest` gives the lines of an unfinished reply.
     Raises ProtocolError (the server's) for a reply of more than `limit` bytes.
     """
 
-    __slots__ = ("_at", "_begin", "_buffer", "_code", "_head", "_limit", "_scanned", "_total", "doubt")
+    __slots__ = ("_at", "_begin", "_buffer", "_code", "_head", "_limit", "_scanned", "_total", "doubt", "faint")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -152,7 +153,7 @@ class ReplyReader:
         self._code = b""
         """Of the first line of a reply that goes on."""
         self._total = 0
-        self.doubt = 0
+        self.doubt = self.faint = 0
 
     @property
     def is_empty(self) -> bool:
@@ -179,6 +180,15 @@ class ReplyReader:
     def pull(self) -> Reply | None:
         """The next reply or piece; None until more arrives."""
         buffer = self._buffer
+        if not buffer:
+            return None
+        if not (self._at or self._code or self._head) and buffer.find(b"\n", self._scanned) + 1 == len(buffer):
+            # Nearly all that servers say: one reply of one line.
+            code = _CODES.get(buffer[:3], 0)
+            if code and buffer[3:4] == b" " and buffer[4:7] != buffer[:3] and len(buffer) <= self._limit:
+                self._buffer = b""
+                self._scanned = self.doubt = self.faint = 0
+                return Reply(code, buffer)
         while True:
             at = self._at
             end = buffer.find(b"\n", self._scanned) + 1
@@ -188,7 +198,7 @@ class ReplyReader:
             self._head = b""
             self._at = self._scanned = end
             was_open = self._code
-            self.doubt = 0
+            self.doubt = self.faint = 0
             code = self._ends(head) if was_open else self._first(head)
             if code > 0:
                 self._code = b""
@@ -203,8 +213,9 @@ class ReplyReader:
         return Reply(_CODES.get(self._code, 0), self._taken(self._at), complete=False)
 
     def settle(self) -> Reply:
-        """The reply ended where `doubt` says so."""
-        code, self.doubt, self._code = self.doubt, 0, b""
+        """The reply ended where `doubt`, or else `faint`, says so."""
+        code, self._code = self.doubt or self.faint, b""
+        self.doubt = self.faint = 0
         return Reply(code, self._taken(self._at))
 
     def _first(self, head: bytes) -> int:
@@ -220,9 +231,11 @@ class ReplyReader:
             self._code = head[:3]
         elif code and not mark:
             return code
+        elif code:
+            # lftp and ftplib want no space behind it.
+            self.doubt = code
         else:
-            # ftplib looks at the first digit only, lftp at the first three.
-            self.doubt = code or _CLASSES.get(head[:1], 0)
+            self.faint = _CLASSES.get(head[:1], 0)
         return 0
 
     def _ends(self, head: bytes) -> int:
@@ -262,7 +275,7 @@ class ReplyReader:
             return None
         if not self._head:
             self._head = _head_of(buffer[at : at + _HEAD])
-            self.doubt = 0
+            self.doubt = self.faint = 0
             if not self._code:
                 self._total = 0
         head = self._head

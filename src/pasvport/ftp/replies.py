@@ -23,6 +23,7 @@ from pasvport.record import Culprit
 
 _WELCOMING: Final = Phase.WELCOMING
 _TRANSFER: Final = Purpose.TRANSFER
+_HEARS_REPLIES: Final = frozenset({Phase.WELCOMING, Phase.REPLAYING, Phase.OPEN, Phase.PARTING})
 _MOST_KEPT = 256 * 1024
 """Bytes of a reply that is read as a whole: a banner, FEAT, the end of a transfer."""
 _AS_IT_COMES = frozenset(
@@ -49,7 +50,7 @@ _PASSIVE_PORTS = frozenset({227, 229})
 class Replies(Login):
     """Every reply from its reading to its relaying."""
 
-    __slots__ = ("_after", "_inside", "_kept", "_midway", "_owner")
+    __slots__ = ("_after", "_inside", "_kept", "_midway", "_overdue", "_owner")
 
     def __init__(self, settings: Settings) -> None:
         Login.__init__(self, settings)
@@ -58,14 +59,15 @@ class Replies(Login):
         self._inside = False
         """A reply has begun, which is `_owner`'s."""
         self._owner: Expected | None = None
-        self._midway = False
-        """The client has the beginning of a reply."""
+        self._midway = self._overdue = False
+        """The client has the beginning of a reply; one was taken for ended, and the client has said nothing since."""
         self._after = b""
         """What it is to hear once it has its end."""
 
     def _forget_server(self) -> None:
         super()._forget_server()
-        self._kept, self._inside, self._owner, self._midway = b"", False, None, False
+        self._kept, self._inside, self._owner = b"", False, None
+        self._midway = self._overdue = False
 
     def _say(self, code: int, text: str | bytes) -> None:
         """A reply of our own; never inside one of the server's, but for the last words of all."""
@@ -136,6 +138,8 @@ class Replies(Login):
                 self._relay(reply)
         elif owner is not None or welcoming or reply.code == 421:
             self._keep(reply.raw)
+        elif self._overdue:
+            self._relay(reply)
 
     def _text(self, reply: Reply) -> None:
         """Lines that are no part of a reply: clients skip them, or show them."""
@@ -146,8 +150,10 @@ class Replies(Login):
             if awaited is None:
                 self._relay(reply)
             elif not awaited.told:
-                shown = awaited.purpose in _SHOWS_TEXT and not self._may_conclude(awaited)
-                self._relay(reply) if shown else self._keep(reply.raw)
+                if awaited.purpose in _SHOWS_TEXT and not self._may_conclude(awaited):
+                    self._relay(reply)
+                else:
+                    self._keep(reply.raw)
 
     def _keep(self, data: bytes) -> None:
         self._kept += data
@@ -159,17 +165,13 @@ class Replies(Login):
     @property
     def _may_have_ended(self) -> bool:
         """Some clients would say that the reply has ended which somebody waits for."""
-        reader = self._reader
-        if not reader.doubt:
+        if not self._reader.doubt or self._phase not in _HEARS_REPLIES:
             return False
-        if self._phase is not Phase.OPEN or reader.is_open:
-            return True
-        awaited = self._expected[0] if self._expected else None
-        return awaited is not None and (awaited.purpose is not _TRANSFER or self._may_conclude(awaited))
+        return self._phase is not Phase.OPEN or self._reader.is_open or bool(self._expected)
 
     def _may_conclude(self, awaited: Expected) -> bool:
-        """A line of bare text is a transfer's reply, for lftp and ftplib: `2260 Done` is one, `3 files` never is."""
-        return awaited.purpose is _TRANSFER and self._reader.doubt % 100 > 0
+        """A line without a space behind its code is a transfer's reply, for lftp and ftplib: `2260 Done`."""
+        return awaited.purpose is _TRANSFER and self._reader.doubt > 0
 
     @property
     def _speaks_on(self) -> bool:
@@ -192,18 +194,37 @@ class Replies(Login):
         if self._may_have_ended:
             self._replied(self._reader.settle())
 
+    def _spoken_on(self) -> None:
+        """The client says something: has the reply ended that it was waiting for?"""
+        self._overdue = False
+        if (self._reader.doubt or self._reader.faint) and self._speaks_on:
+            self._replied(self._reader.settle())
+
+    def _silent(self) -> None:
+        """The server has said nothing more for a moment. Should the reply go on, the client shall have the rest."""
+        owner = self._owner if self._inside else next(iter(self._expected), None)
+        shown = owner is None or owner.purpose in _SHOWS_TEXT
+        self._take_as_ended()
+        self._overdue = shown
+
     # --- whose a reply is -----------------------------------------------------------------------------------------
 
     def _answered(self, reply: Reply, expected: Expected | None) -> None:
         if expected is None:
-            # Nobody asked: relayed, it would be taken for the answer to the client's next command.
-            self._record.strays += 1
+            self._stray(reply)
             return
         if reply.code in NAMES_A_PORT:
             if self._is_late_port(reply, expected):
                 return
             self._check_port(reply, expected)
         _REPLIES[expected.purpose](self, expected, reply)
+
+    def _stray(self, reply: Reply) -> None:
+        """Nobody asked: relayed, it would be taken for the answer to the client's next command."""
+        if self._overdue:
+            self._relay(reply)
+        else:
+            self._record.strays += 1
 
     def _check_port(self, reply: Reply, expected: Expected) -> None:
         """No client ever hears of a data port that is not ours."""
