@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from farm.front import Address, Front, Section
+from farm.raw_client import read_to_end
 from farm.scripted import Answer, Conversation, Scripted, as_it_should, retr, stor
 from farm.waiting import until
 
@@ -259,3 +260,23 @@ def test_who_is_served_directly_is_served_through_us(front: Front, servers: dict
     puts = [each for each in served if each.endswith("put")]
     assert server.stored.count(CONTENT) >= 2 * len(puts)
     assert not served or column(front, name, "check_status") == "L7OK"
+
+
+@pytest.mark.parametrize("verb", ["RETR", "STOR"])
+def test_data_are_delivered_when_the_server_leaves_after_150(
+    front: Front, servers: dict[str, Scripted], verb: str
+) -> None:
+    server = servers["leaves-after-150"]
+    before = len(server.stored)
+    with front.client(server.name) as client:
+        client.log_in("u")
+        with client.passive() as data:
+            client.ask(f"{verb} file", 150)
+            if verb == "RETR":
+                assert read_to_end(data) == CONTENT
+            else:
+                data.sendall(CONTENT)
+        client.expect(421)
+        client.expect_end()
+    if verb == "STOR":
+        until(lambda: server.stored[before:] == [CONTENT], "the server to have it")

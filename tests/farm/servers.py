@@ -76,6 +76,8 @@ class Server:
     certificate: Path
     kind: str = ""
     user: str = "farmer"
+    message: bytes = b""
+    """What the server shows with its greeting or after a login, and on entering `pub`; pyftpdlib has no such file."""
     child: Child | None = field(default=None, repr=False)
 
     speaks = (Security.PLAIN, Security.EXPLICIT)
@@ -100,6 +102,10 @@ class Server:
         return self.home / "pub"
 
     @property
+    def message_file(self) -> Path:
+        return self.folder / "message"
+
+    @property
     def log(self) -> Path:
         return self.folder / "log"
 
@@ -107,6 +113,9 @@ class Server:
         self.pub.mkdir(parents=True)
         self.folder.chmod(0o755)
         self.put("whoami.txt", self.name.encode())
+        if self.message:
+            self.put(".message", self.message)
+            self.message_file.write_bytes(self.message)
         os.chown(self.pub, OWNER.pw_uid, OWNER.pw_gid)
         self.home.chmod(0o555)
 
@@ -173,6 +182,8 @@ class Vsftpd(Server):
         }
         if self.advertise:
             chosen["pasv_address"] = self.advertise
+        if self.message:
+            chosen |= {"banner_file": str(self.message_file), "dirmessage_enable": "YES"}
         if os.geteuid() != 0:
             chosen["run_as_launching_user"] = "YES"
         return chosen | self.tls_options()
@@ -243,7 +254,11 @@ ScoreboardFile {self.folder}/scoreboard
 SystemLog {self.folder}/system.log
 TransferLog none
 MaxInstances 400
+{self.display_settings()}
 """
+
+    def display_settings(self) -> str:
+        return f"DisplayConnect {self.message_file}\nDisplayChdir .message" if self.message else ""
 
     def passive_settings(self) -> str:
         ports = "" if self.ports == ANY_PORT else f"PassivePorts {self.ports[0]} {self.ports[1]}\n"
@@ -288,6 +303,7 @@ class Pureftpd(Server):
             *("--login", f"puredb:{database}"),
             *([] if self.ports == ANY_PORT else ["--passiveportrange", f"{self.ports[0]}:{self.ports[1]}"]),
             *(["--forcepassiveip", self.advertise] if self.advertise else []),
+            *(["--fortunesfile", str(self.message_file)] if self.message else []),
             *("--pidfile", str(self.folder / "pid")),
             *("--minuid", "1"),
             *("--maxclientsnumber", "400"),
@@ -346,7 +362,9 @@ class Farm:
         security: Security = Security.PLAIN,
         ports: tuple[int, int] = (50000, 50049),
         passive: Passive = Passive.AGREED,
+        message: bytes = b"",
     ) -> None:
+        self.message = message
         self.subnet = Subnet()
         self.balancer = self.subnet.host(1)
         self.ports = ports
@@ -363,7 +381,10 @@ class Farm:
         place = self.folder / name
         advertise = {Passive.AGREED: self.balancer, Passive.INSTALLED: "", Passive.WRONG: NOWHERE}[self.passive]
         ports = self.ports if self.passive is Passive.AGREED else ANY_PORT
-        return KINDS[kind](name, host, advertise, ports, self.security, place, self.certificate, kind)
+        user = Server.user
+        return KINDS[kind](
+            name, host, advertise, ports, self.security, place, self.certificate, kind, user, self.message
+        )
 
     def __enter__(self) -> Farm:
         try:
