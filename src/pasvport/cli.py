@@ -14,13 +14,14 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pasvport
 from pasvport import steering
+from pasvport.address import Endpoint, Family
 from pasvport.command_line import CommandLine, UsageError, parse, read_files, usage
 from pasvport.config.compiler import Outcome, load
 from pasvport.config.diagnostics import Diagnostics, Form, Severity
@@ -32,7 +33,7 @@ from pasvport.control.resolve import UNRESOLVED_SERVERS, resolve
 from pasvport.engine import is_compiled
 from pasvport.errors import ConfigError, ResourceError
 from pasvport.logformat import check_format
-from pasvport.model import Config
+from pasvport.model import Config, Origin, StatsLevel, StatsSocket, UnixPermissions
 
 PROGRAM = "pasvport"
 _NO_LISTENER = "No enabled listener found (check for 'bind' directives) ! Exiting."
@@ -40,6 +41,8 @@ FEATURES = frozenset({"ACCEPT4", "EPOLL", "GETADDRINFO", "LINUX_SPLICE", "LINUX_
 """HAProxy's names of what this program does too: for `feature()` in conditions."""
 LARGEST_FILE = 32 << 20
 """Bytes of a file that the configuration names: a map."""
+LONGEST_UNIX_PATH = 107
+"""Bytes (unix(7))."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,6 +80,13 @@ def _obey(command: CommandLine) -> int:
     console = _console(command)
     if command.condition is not None:
         return _evaluate(command.condition, console)
+    status = _obey_files(command, console)
+    if status > 0 and not command.check and console.fault:
+        host.sd_notify_failure(console.fault)
+    return status
+
+
+def _obey_files(command: CommandLine, console: Console) -> int:
     try:
         if command.directory:
             _change_directory(command.directory)
@@ -196,8 +206,19 @@ def _with_switches(config: Config, command: CommandLine) -> Config:
             settings,
             noreuseport=settings.noreuseport or command.noreuseport,
             nosplice=settings.nosplice or command.nosplice,
+            stats_sockets=(*_own_socket(command), *settings.stats_sockets),
         ),
     )
+
+
+def _own_socket(command: CommandLine) -> Iterator[StatsSocket]:
+    """With `-Ws` and a pid file: a stats socket beside it, whatever the configuration says, for `ExecReload`."""
+    if command.notify and command.pidfile:
+        path = f"{Path.cwd() / command.pidfile}.sock"
+        if len(path.encode("utf-8", "surrogateescape")) <= LONGEST_UNIX_PATH:
+            endpoint = Endpoint(Family.UNIX, path)
+            private = UnixPermissions(mode=0o600)
+            yield StatsSocket(Origin("-Ws", 0), endpoint, StatsLevel.ADMIN, expose_listeners=True, permissions=private)
 
 
 def _serve(config: Config, command: CommandLine, console: Console) -> int:

@@ -196,10 +196,17 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "-Ws",
         "",
-        "The same for systemd. It is told with or without this flag, whenever NOTIFY_SOCKET is set.",
+        "The same for systemd. It is told with or without this flag, whenever NOTIFY_SOCKET is set. With `-p FILE` "
+        "there is a stats socket `FILE.sock` of level admin for root alone, whatever the configuration says: `pasvport "
+        "ctl -s FILE.sock reload` waits for the reload, and fails when it fails.",
         _on("master_worker", "notify"),
     ),
-    Flag("-q", "", "Quiet: no message at all.", _on("quiet")),
+    Flag(
+        "-q",
+        "",
+        "Quiet: no message at all. Errors are written nevertheless where the standard error is systemd's journal.",
+        _on("quiet"),
+    ),
     Flag("-V", "", "Verbose: overrides `quiet`.", _on("verbose")),
     Flag("-p", "<file>", "Write the supervisor's process id there, in the foreground too.", _text("pidfile")),
     Flag("-C", "<directory>", "Change to this directory before anything is read.", _text("directory")),

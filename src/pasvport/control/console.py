@@ -2,6 +2,8 @@
 
 `[WARNING]  (PID) : text`; two NOTICE lines that name the program come before the first complaint of a start, never
 later. Source: HAProxy management guide, section 2; `-q` silences everything, a daemon speaks until it is ready.
+Where stderr is the journal of a service manager nobody is disturbed, and who asks why a start failed has nothing else:
+alerts are written there in spite of `-q`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from pasvport.config.diagnostics import Diagnostics, Severity, Speaker, preamble, render
+from pasvport.config.diagnostics import Diagnostics, Severity, Speaker, message, preamble, render
 
 _LEVELS = (Severity.ALERT,) * 4 + (Severity.WARNING,) + (Severity.NOTICE,) * 3
 """Label for each syslog level: emerg..err are alerts, warning is one, the rest are notices."""
@@ -32,6 +34,8 @@ class Console:
         self._debug = debug
         self._introduced = False
         self._is_starting = True
+        self.fault = ""
+        """The first alert."""
         self.startup_logs = ""
         """What was said until the start was over, also where nobody was to hear it."""
 
@@ -68,7 +72,12 @@ class Console:
             lines = preamble(self._speaker())
             self._introduced = True
         lines.append(f"[{severity}]".ljust(10) + f" ({os.getpid()}) : {text}")
+        self._note_fault(severity, text)
         self._tell("".join(f"{line}\n" for line in lines))
+
+    def _note_fault(self, severity: Severity, text: str) -> None:
+        if severity is Severity.ALERT and not self.fault:
+            self.fault = text.partition("\n")[0]
 
     def at_level(self, level: int, text: str) -> None:
         """One message at a syslog level, 0 (emerg) to 7 (debug)."""
@@ -77,6 +86,8 @@ class Console:
     def show(self, diagnostics: Diagnostics) -> None:
         """All that was found in a configuration."""
         text = render(diagnostics, self._speaker())
+        for entry in diagnostics.found:
+            self._note_fault(entry.severity, message(entry))
         self._introduced |= any(entry.severity is not Severity.NOTICE for entry in diagnostics.found)
         self._tell(text)
 
@@ -104,9 +115,32 @@ class Console:
         self._write(text)
 
     def _write(self, text: str) -> None:
-        if self._quiet or sys.stderr is None:
+        if sys.stderr is None:
+            return
+        if self._quiet:
+            text = _alerts(text) if _is_journal() else ""
+        if not text:
             return
         # Whoever read our stderr may be gone; that must not stop a balancer.
         with contextlib.suppress(OSError):
             sys.stderr.write(text)
             sys.stderr.flush()
+
+
+def _alerts(text: str) -> str:
+    """The messages that are alerts, each with its further lines."""
+    wanted, kept = False, []
+    for line in text.splitlines(keepends=True):
+        if line.startswith("["):
+            wanted = line.startswith(f"[{Severity.ALERT}]")
+        if wanted:
+            kept.append(line)
+    return "".join(kept)
+
+
+def _is_journal() -> bool:
+    """Whether stderr is the journal (systemd.exec(5), `JOURNAL_STREAM`)."""
+    with contextlib.suppress(OSError):
+        found = os.fstat(2)
+        return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+    return False

@@ -234,6 +234,11 @@ def sd_notify_reloading() -> None:
     sd_notify(f"RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=Reloading Configuration.\n")
 
 
+def sd_notify_failure(fault: str) -> None:
+    """Why the start failed, for `systemctl status`."""
+    sd_notify(f"STATUS=Start failed: {fault.partition(chr(10))[0]}\n")
+
+
 def sd_notify(state: str) -> None:
     """Tell systemd (`Type=notify`), if it asked to be told."""
     address = os.environ.get("NOTIFY_SOCKET", "")

@@ -163,10 +163,13 @@ class Supervisor:
                 return [_TOO_LATE]
             self._console.notice(f"Reloading {self._console.program}")
             host.sd_notify_reloading()
+            status = "Ready."
             try:
                 complaints = await self._try_to_reload()
+                if complaints:
+                    status = f"Reload failed, the configuration in force stays: {complaints[0]}"
             finally:
-                host.sd_notify("READY=1\nSTATUS=Ready.\n")
+                host.sd_notify(f"READY=1\nSTATUS={status}\n")
             if complaints:
                 self._console.warn("Loading failure!")
             elif not self._orders.master_worker:  # else it was said with the new workers

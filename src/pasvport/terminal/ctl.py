@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from pasvport.subcommand import Parser
-from pasvport.terminal.connection import Answer, ApiError, ask
+from pasvport.terminal.connection import PATIENCE, Answer, ApiError, ask
 from pasvport.terminal.place import DEFAULT_FILE, ReadFiles, find
 
+_RELOAD_PATIENCE = 120.0
+"""Seconds: host names are looked up, and workers get ready."""
 _DESCRIPTION = """\
 Give a command of the runtime API and show its answer. Without a command: a prompt with history and completion on a
 terminal, else one command from each line of the standard input. A command that ends in << takes the standard input
@@ -61,7 +63,8 @@ def main(arguments: Sequence[str], read_files: ReadFiles) -> int:
 
 def _obey(address: str, words: list[str]) -> int:
     if words:
-        return _show(ask(address, _with_payload(" ".join(words))))
+        patience = _RELOAD_PATIENCE if words[0] == "reload" else PATIENCE
+        return _show(ask(address, _with_payload(" ".join(words)), patience=patience))
     if sys.stdin.isatty():
         from pasvport.terminal.prompt import converse
 
