@@ -340,6 +340,11 @@ def finish_on_close(sock: _socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\0\0\0\0\0\0\0\0")
 
 
+def keep_urgent_inline(sock: _socket.socket) -> None:
+    """Leave urgent data in its place in the stream, where a read stops in front of it (tcp(7), SO_OOBINLINE)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
 def withhold_ack(sock: _socket.socket) -> None:
     """Leave the handshake's last ACK unsent for now: a connection that is reset at once never reaches the peer's
     accept(), so that a server's log is not filled by checks."""

@@ -76,6 +76,8 @@ def test_abort(page: Page, server: str, way: str) -> None:
     section 4.1.3 wants it, Telnet's Interrupt Process and Synch come before the command."""
     if way != "in-band" and page.kind == "haproxy":
         pytest.skip("HAProxy drops the urgent byte and the session hangs")
+    if way == "urgent" and page.mode == "tcp" and server == "proftpd":
+        pytest.skip("ProFTPD, asked directly, loses the urgent LF too, and takes the next command into the line")
     with logged_in(page, page.source_of(server)) as (_, session):
         data = session.transfercmd("RETR pub/middle")
         assert data.recv(1000)
@@ -96,6 +98,36 @@ def test_abort(page: Page, server: str, way: str) -> None:
         assert content.getvalue().decode() == server
 
 
+ANSWERED = {"vsftpd": ("500", "426"), "proftpd": ("426", "426"), "pyftpdlib": ("426", "426")}
+"""What each answers directly to ftplib's abort() and to Telnet's Synch while its data is not read. vsftpd cuts Telnet's
+four bytes off, whether they are there or not; Pure-FTPd does not answer before the data connection is closed."""
+
+
+@pytest.mark.parametrize("server", KINDS)
+@pytest.mark.parametrize("way", ["urgent", "synch"])
+def test_an_urgent_abort_is_answered_while_nothing_is_read(page: Page, server: str, way: str) -> None:
+    """In `mode tcp` as the server answers it directly: the mark is not lost on the way."""
+    if page.kind == "haproxy" or (page.mode == "tcp" and server not in ANSWERED):
+        pytest.skip("nobody answers then")
+    os.truncate(page.farm[server].put("huge", b""), 1 << 30)
+    with logged_in(page, page.source_of(server)) as (_, session):
+        session.voidcmd("TYPE I")
+        data = session.transfercmd("RETR pub/huge")
+        with data:
+            assert data.recv(1000)
+            assert session.sock is not None
+            if way == "urgent":
+                session.sock.sendall(b"ABOR\r\n", socket.MSG_OOB)
+            else:
+                session.sock.send(IAC + IP + IAC, socket.MSG_OOB)
+                session.sock.sendall(DM + b"ABOR\r\n")
+            answer = session.getmultiline()[:3]
+        if page.mode == "tcp":
+            assert answer == ANSWERED[server][way == "synch"]
+        else:
+            assert answer in ("225", "226", "426")
+
+
 @contextlib.contextmanager
 def raw(page: Page, server: str) -> Iterator[RawClient]:
     """A session on that server, logged in, in its directory, in binary type."""
@@ -105,6 +137,20 @@ def raw(page: Page, server: str) -> Iterator[RawClient]:
         client.expect(250)
         client.expect(200)
         yield client
+
+
+@pytest.mark.parametrize("page", ["pasvport", "mode-ftp"], indirect=True)
+@pytest.mark.parametrize("server", KINDS)
+def test_an_urgent_byte_in_an_upload(page: Page, server: str) -> None:
+    """It stops splice, without a word or as an end would: nothing behind it is lost. The servers overlook the byte."""
+    with raw(page, server) as client, client.passive() as data:
+        client.ask("STOR urgent", 125, 150)
+        data.sendall(MIDDLE[:2_000_000])
+        data.send(b"!", socket.MSG_OOB)
+        data.sendall(MIDDLE[2_000_000:])
+        data.close()
+        client.expect(226)
+        assert (page.farm[server].pub / "urgent").read_bytes() == MIDDLE
 
 
 @pytest.mark.parametrize("page", ["mode-ftp"], indirect=True)

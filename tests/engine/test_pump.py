@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pasvport.engine.connected import at_mark
 from pasvport.engine.pipes import Pipes
 from pasvport.engine.pump import MAYBE, Flow, Pump
 
@@ -64,22 +65,6 @@ def drain(sock, count):
     while len(data) < count:
         data += sock.recv(count - len(data))
     return data
-
-
-def test_a_line_that_an_urgent_mark_cuts_arrives_whole():
-    far_source, source = tcp_pair()
-    # Each write is a message of its own here.
-    sink, far_sink = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with far_source, source, sink, far_sink:
-        source.setblocking(False)
-        source.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        far_source.send(b"ABOR\r\n", socket.MSG_OOB)
-        assert select.select([], [], [source], 10)[2]
-        pump = Pump(source.fileno(), sink.fileno())
-        assert pump.flow(MAYBE, SIZE, None) is Flow.IDLE
-        far_sink.settimeout(10)
-        assert far_sink.recv(100) == b"ABOR\r\n"
-        assert pump.taken == pump.total == 6
 
 
 def test_what_goes_in_comes_out(line):
@@ -182,3 +167,152 @@ def test_a_pipe_returns_to_the_pool_only_when_empty():
     assert pipes.borrow() is again
     pipes.give_back(again, 0)
     pipes.dispose()
+
+
+# --- urgent data --------------------------------------------------------------------------------------------------
+
+
+def announce(line):
+    """What the loop does at EPOLLPRI."""
+    assert select.select([], [], [line.source], 10)[2]
+    line.pump.announce_mark()
+
+
+def marked_at(sock, count):
+    """All `count` bytes, and where among them the urgent mark stood (None: nowhere)."""
+    data, mark = b"", None
+    while len(data) < count:
+        if at_mark(sock.fileno()):
+            mark = len(data)
+        data += sock.recv(count - len(data))
+    return data, mark
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("before", [b"", b"ABO", b"x" * SIZE, b"y" * (3 * SIZE + 1)])
+@pytest.mark.parametrize("behind", [b"", b"more", b"z" * 3 * SIZE])
+def test_urgent_data_leaves_as_urgent_data(line, before, behind, inline):
+    """A source whose socket takes urgent data out of the stream is told to leave it there."""
+    line.source.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, inline)
+    line.far_sink.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    line.far_source.sendall(before)
+    line.far_source.send(b"!", socket.MSG_OOB)
+    announce(line)
+    line.far_source.sendall(behind)
+    whole = before + b"!" + behind
+    while line.pump.total < len(whole):
+        line.flow(hung_up=False)
+    assert marked_at(line.far_sink, len(whole)) == (whole, len(before))
+    assert line.pump.taken == line.pump.total == len(whole)
+    assert not line.pump.urgent
+
+
+def test_what_stands_before_the_mark_leaves_in_one_segment(line):
+    """As it came: ftplib's ABOR, whose LF is urgent."""
+    line.far_sink.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    line.far_source.send(b"ABOR\r\n", socket.MSG_OOB)
+    announce(line)
+    segments = sent_segments(line.sink)
+    assert line.flow(hung_up=False) is Flow.IDLE
+    assert marked_at(line.far_sink, 6) == (b"ABOR\r\n", 5)
+    assert sent_segments(line.sink) == segments + 1
+
+
+def sent_segments(sock):
+    """tcpi_data_segs_out of linux/tcp.h."""
+    return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 156)[0]
+
+
+def test_the_end_behind_a_mark_is_not_taken_for_the_end(line):
+    """splice says 0 in front of a mark once FIN is behind it, as it does at the end."""
+    line.source.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    line.far_sink.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    line.far_source.sendall(b"a")
+    line.far_source.send(b"!", socket.MSG_OOB)
+    line.far_source.sendall(b"b")
+    line.far_source.shutdown(socket.SHUT_WR)
+    assert select.select([], [], [line.source], 10)[2]
+    # Nobody has told it of the mark.
+    while line.flow(hung_up=MAYBE) is Flow.GREEDY:
+        pass
+    assert drain(line.far_sink, 3) == b"a!b"
+    assert line.pump.ended
+
+
+def test_a_mark_behind_what_the_sink_does_not_take(line):
+    line.far_source.setblocking(False)
+    line.far_sink.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    sent = 0
+    while line.flow(hung_up=False) is not Flow.CLOGGED:
+        with contextlib.suppress(BlockingIOError):
+            sent += line.far_source.send(os.urandom(50_000))
+    line.far_source.send(b"!", socket.MSG_OOB)
+    announce(line)
+    line.far_source.send(b"more")
+    assert line.flow(hung_up=False) is Flow.CLOGGED
+    line.far_sink.settimeout(10)
+    received, mark = 0, None
+    while received < sent + 5:
+        if at_mark(line.far_sink.fileno()):
+            mark = received
+        received += len(line.far_sink.recv(1 << 20))
+        line.flow(hung_up=False)
+    assert (received, mark) == (sent + 5, sent)
+
+
+def test_an_announced_mark_that_was_passed_already_changes_nothing(line):
+    line.pump.announce_mark()
+    assert line.flow(hung_up=False) is Flow.IDLE
+    line.far_source.sendall(b"calm")
+    assert line.flow(hung_up=False) is Flow.IDLE
+    assert marked_at(line.far_sink, 4) == (b"calm", None)
+    assert not line.pump.urgent
+
+
+def test_the_source_ends_at_its_mark(line):
+    line.far_sink.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    line.far_source.send(b"bye!", socket.MSG_OOB)
+    line.far_source.shutdown(socket.SHUT_WR)
+    announce(line)
+    assert line.flow(hung_up=MAYBE) is Flow.ENDED
+    assert marked_at(line.far_sink, 4) == (b"bye!", 3)
+
+
+def test_urgent_data_for_a_sink_that_knows_none_stays_in_the_stream():
+    far_source, source = tcp_pair()
+    sink, far_sink = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with far_source, source, sink, far_sink:
+        source.setblocking(False)
+        far_source.send(b"ABOR\r\n", socket.MSG_OOB)
+        assert select.select([], [], [source], 10)[2]
+        pump = Pump(source.fileno(), sink.fileno())
+        pump.announce_mark()
+        assert pump.flow(0, SIZE, None) is Flow.IDLE
+        far_sink.settimeout(10)
+        assert far_sink.recv(100) + far_sink.recv(100) == b"ABOR\r\n"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@given(pieces=st.lists(st.tuples(st.binary(min_size=1, max_size=9000), st.booleans()), max_size=8), end=st.booleans())
+def test_any_marks_give_the_same_stream(way, pieces, end):
+    line = Line(way)
+    line.far_sink.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    try:
+        sent, marks = 0, set()
+        for piece, is_urgent in pieces:
+            line.far_source.send(piece, socket.MSG_OOB) if is_urgent else line.far_source.sendall(piece)
+            sent += len(piece)
+            if is_urgent:
+                marks.add(sent - 1)
+                announce(line)
+            line.flow(hung_up=False)
+        if end:
+            line.far_source.shutdown(socket.SHUT_WR)
+        state = line.flow(hung_up=MAYBE if end else 0)
+        assert state is (Flow.ENDED if end else Flow.IDLE)
+        data, mark = marked_at(line.far_sink, sent)
+        assert data == b"".join(piece for piece, _ in pieces)
+        # One mark is known to TCP at a time.
+        assert mark == max(marks, default=None)
+    finally:
+        line.close()

@@ -14,6 +14,7 @@ import pytest
 
 from engine_rig import DEADLINE, Rig, config, server
 from pasvport.address import Endpoint, Family, PortRange
+from pasvport.engine.connected import at_mark
 from pasvport.model import (
     Algorithm,
     Balance,
@@ -202,6 +203,27 @@ def test_urgent_bytes_after_bulk_do_not_stop_the_stream():
         client.send(b"!", socket.MSG_OOB)
         client.sendall(b"more")
         assert receive(upstream, 5) == b"!more"
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+@pytest.mark.parametrize("bulk", [0, 5, 3_000_000])
+def test_urgent_data_leaves_as_urgent_data(who, bulk):
+    """At its place in the stream, behind what was copied or spliced, from either side."""
+    with relayed() as (_, client, upstream):
+        near, far = (client, upstream) if who == "client" else (upstream, client)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        sender = threading.Thread(target=near.sendall, args=(b"b" * bulk,))
+        sender.start()
+        assert len(receive(far, bulk)) == bulk
+        sender.join()
+        for line in (b"ABOR\r\n", b"again!"):
+            near.send(line, socket.MSG_OOB)
+            assert select.select([], [], [far], 10)[2]
+            assert receive(far, 5) == line[:5]
+            assert at_mark(far.fileno())
+            assert receive(far, 1) == line[5:]
+            near.sendall(b"calm")
+            assert receive(far, 4) == b"calm"
 
 
 # --- time -------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ _borrow: Final = sockets.borrow
 _SHUT_WR: Final[int] = socket.SHUT_WR
 _SIP = 16 * 1024
 _MOST_SIPS = 16
+_SIOCATMARK = 0x8905
+_ZERO = b"\0\0\0\0"
 ORDERLY = -1
 """The peer has finished, as it should; see `peer_gone`."""
 
@@ -53,6 +55,22 @@ def finish_on_close(descriptor: int) -> None:
     with contextlib.suppress(OSError):
         sockets.finish_on_close(borrowed)
     borrowed.detach()
+
+
+def keep_urgent_inline(descriptor: int) -> None:
+    """Leave urgent data in its place in the stream (no effect where there is none)."""
+    borrowed = _borrow(descriptor)
+    with contextlib.suppress(OSError):
+        sockets.keep_urgent_inline(borrowed)
+    borrowed.detach()
+
+
+def at_mark(descriptor: int) -> bool:
+    """Whether the next byte to be read is urgent data (sockatmark(3))."""
+    try:
+        return fcntl.ioctl(descriptor, _SIOCATMARK, _ZERO) != _ZERO
+    except OSError:
+        return False
 
 
 def met_a_server(descriptor: int) -> bool:

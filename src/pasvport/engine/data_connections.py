@@ -260,6 +260,8 @@ class DataConnections:
 
     def _move_because(self, pump: Pump, descriptor: int, events: int) -> None:
         if descriptor == pump.source:
+            if events & select.EPOLLPRI:
+                pump.announce_mark()
             if events & READABLE and pump.state in (IDLE, GREEDY):
                 self._run_or_queue(pump)
         elif events & select.EPOLLERR and pump.state is not CLOGGED:

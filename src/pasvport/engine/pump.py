@@ -5,18 +5,24 @@ then on, so that nothing of a transfer enters Python. Half-close is the normal e
 source has finished and the sink has taken everything, and its owner passes the end on.
 
 About splice: EAGAIN from the filling side may mean an empty socket or a full pipe (a pipe counts pages, not bytes).
-The pump fills only an empty pipe, so there it always means an empty socket. And splice stops in front of urgent data
-without a word; a source that announced some (EPOLLPRI) is read from then on.
+The pump fills only an empty pipe, so there it always means an empty socket.
+
+Urgent data (RFC 793 section 3.7) leaves as it came: at the same place of the stream, and urgent. A source announces it
+(EPOLLPRI); a read then stops in front of the mark, and splice does so without a word, or with the word that means the
+end. So a pump that was told of a mark reads up to it, and sends what stood before it and the urgent byte in one
+segment: an ABOR whose LF is urgent shall come to the server as it was sent.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from enum import IntEnum
 from typing import Final
 
 from pasvport import sockets
+from pasvport.engine.connected import at_mark, keep_urgent_inline
 from pasvport.engine.pipes import Pipe, Pipes
 
 _FULL_READS_BEFORE_SPLICE: Final = 2
@@ -29,6 +35,13 @@ MAYBE: Final = 1
 """It may be waiting behind the last bytes: read until the kernel says what there is."""
 CERTAIN: Final = 2
 """The kernel has said that everything has arrived: whatever a short read leaves behind is the end."""
+
+
+# What a pump knows of urgent data (bits).
+_AHEAD: Final = 1
+"""The source has announced some that was not read yet."""
+_HELD: Final = 2
+"""The last byte of what is held is urgent."""
 
 
 class Flow(IntEnum):
@@ -59,13 +72,27 @@ _write: Final = os.write
 _splice: Final = os.splice
 _borrow: Final = sockets.borrow
 _MSG_MORE: Final[int] = socket.MSG_MORE
+_MSG_OOB: Final[int] = socket.MSG_OOB
 _SHUT_WR: Final[int] = socket.SHUT_WR
 
 
 class Pump:
     """One direction. `total` counts bytes the sink took, `taken` bytes read from the source."""
 
-    __slots__ = ("ended", "full_reads", "held", "pipe", "shut", "sink", "source", "spliced", "state", "taken", "total")
+    __slots__ = (
+        "ended",
+        "full_reads",
+        "held",
+        "pipe",
+        "shut",
+        "sink",
+        "source",
+        "spliced",
+        "state",
+        "taken",
+        "total",
+        "urgent",
+    )
 
     def __init__(self, source: int, sink: int) -> None:
         self.source = source
@@ -81,13 +108,16 @@ class Pump:
         self.taken = 0
         self.total = 0
         self.spliced = 0
+        self.urgent = 0
 
     def flow(self, end: int, size: int, pipes: Pipes | None) -> Flow:
         """Move what can be moved now. `end`: what is known of the source's end (0, MAYBE, CERTAIN).
 
         `size` is how much one read asks for; without `pipes` everything is copied.
         """
-        if self.pipe is not None:
+        if self.urgent:
+            state = self._flow_around_mark(end, size, pipes)
+        elif self.pipe is not None:
             state = self._splice()
         elif self.held:
             state = self._offer(self.held) or (ENDED if self.ended else self._copy(end, size, pipes))
@@ -112,8 +142,7 @@ class Pump:
                 return ENDED
             if end == CERTAIN and count < size:
                 return self._offer_last(data)
-            is_cut = end == MAYBE and count < size
-            state = self._offer_with_rest(data, size - count) if is_cut else self._offer(data)
+            state = self._offer(data)
             if state is not None:
                 return state
             if count < size and not end:
@@ -122,21 +151,6 @@ class Pump:
             if count == size and self._turns_to_bulk(pipes):
                 return self._splice()
         return GREEDY
-
-    def _offer_with_rest(self, data: bytes, room: int) -> Flow | None:
-        """Offer `data` together with what stands behind an urgent mark, at which a read stops short.
-
-        The mark of an urgent ABOR is its LF, and ProFTPD loses one that comes alone at the end of a transfer.
-        """
-        try:
-            rest = _read(self.source, room)
-        except BlockingIOError:
-            rest = b""
-        except OSError:
-            self._offer(data)
-            return SOURCE_BROKEN
-        self.taken += len(rest)
-        return self._offer(data + rest)
 
     def _pause(self) -> Flow:
         if self.full_reads > 0:
@@ -208,6 +222,9 @@ class Pump:
                 except OSError:
                     return SOURCE_BROKEN
                 if not count:
+                    if at_mark(self.source):
+                        self.announce_mark()
+                        return GREEDY
                     self.ended = True
                     return ENDED
                 self.taken += count
@@ -236,13 +253,105 @@ class Pump:
         self.held = 0
         return None
 
-    def leave_pipe(self, pipes: Pipes) -> None:
-        """Go back to copying (urgent data ahead); only while the pipe is empty."""
-        if self.pipe is not None and not self.held:
-            pipes.give_back(self.pipe, 0)
-            self.pipe = None
-            self.held = b""
-            self.full_reads = -(1 << 62)
+    # --- urgent data ----------------------------------------------------------------------------------------------
+
+    def announce_mark(self) -> None:
+        """The source has urgent data (EPOLLPRI), which the next flow will come to."""
+        if not self.urgent & _AHEAD:
+            self.urgent |= _AHEAD
+            keep_urgent_inline(self.source)
+
+    def _flow_around_mark(self, end: int, size: int, pipes: Pipes | None) -> Flow:
+        state = self._empty_hands(pipes)
+        if state is None and self.urgent & _AHEAD:
+            state = self._read_up_to_mark(size)
+        if state is not None:
+            return state
+        return ENDED if self.ended else self._copy(end, size, pipes)
+
+    def _empty_hands(self, pipes: Pipes | None) -> Flow | None:
+        """Offer what is held, and go back to copying; None when the sink took it all."""
+        pipe = self.pipe
+        if pipe is not None:
+            assert pipes is not None
+            state = self._drain(pipe)
+            if state is None:
+                pipes.give_back(pipe, 0)
+                self.pipe = None
+                self.held = b""
+                self.full_reads = 0
+            return state
+        if not self.held:
+            return None
+        return self._offer_marked(self.held) if self.urgent & _HELD else self._offer(self.held)
+
+    def _read_up_to_mark(self, size: int) -> Flow | None:
+        """Move everything up to the mark and the urgent byte itself; None when it is behind us, or was none."""
+        data, enough = b"", self.taken + _TURN
+        while not at_mark(self.source):
+            state = self._offer(data) if data else None
+            if state is not None:
+                return state
+            if self.taken >= enough:
+                return GREEDY
+            try:
+                data = _read(self.source, size)
+            except BlockingIOError:
+                self.urgent &= ~_AHEAD
+                return None
+            except OSError:
+                return SOURCE_BROKEN
+            if not data:
+                self.urgent &= ~_AHEAD
+                self.ended = True
+                return ENDED
+            self.taken += len(data)
+        return self._pass_mark(data)
+
+    def _pass_mark(self, before: bytes) -> Flow | None:
+        """Offer what was read up to the mark, and the urgent byte behind it if it has come."""
+        self.urgent &= ~_AHEAD
+        try:
+            last = _read(self.source, 1)
+        except OSError:
+            # Announced, but still on its way; or broken, as the next read will find.
+            last = b""
+        self.taken += len(last)
+        if last:
+            return self._offer_marked(before + last)
+        return self._offer(before) if before else None
+
+    def _offer_marked(self, data: bytes | int) -> Flow | None:
+        """Offer bytes of which the last is urgent; None when the sink took them all.
+
+        It is sent by itself, since the kernel would mark the last byte of whatever part it took.
+        """
+        assert isinstance(data, bytes)
+        borrowed = _borrow(self.sink)
+        self.urgent |= _HELD
+        self.held = data
+        try:
+            if len(data) > 1:
+                count = borrowed.send(data[:-1], _MSG_MORE)
+                self.total += count
+                self.held = data = data[count:]
+            if len(data) > 1:
+                return CLOGGED
+            borrowed.send(data, _MSG_OOB)
+        except BlockingIOError:
+            return CLOGGED
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                return SINK_BROKEN
+            # A UNIX socket of a kind, or of a kernel, that has no urgent data.
+            self.urgent &= ~_HELD
+            return self._offer(data)
+        finally:
+            borrowed.detach()
+        self.total += 1
+        self.held = b""
+        self.urgent &= ~_HELD
+        return None
 
     def dispose(self, pipes: Pipes) -> None:
         """Give the pipe back, if any; the pump is not used again."""

@@ -163,9 +163,7 @@ class Relay:
     def _odd_events(self, inward: Pump, events: int, side: int) -> bool:
         """Urgent data, or an error; False when that ended the relay."""
         if events & select.EPOLLPRI:
-            # A read stops short at the urgent mark with more behind it: read this side until it is empty from now on.
-            self.ends |= MAYBE << side
-            inward.leave_pipe(self.plant.pipes)
+            inward.announce_mark()
         if events & select.EPOLLERR and (inward.state is CLOGGED or inward.state is ENDED):
             # Nobody reads this side just now, so nobody would learn that it has been reset.
             self.end(Culprit.CLIENT_ABORT if side == CLIENT else Culprit.SERVER_ABORT)
