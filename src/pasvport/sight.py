@@ -169,7 +169,7 @@ class ActivitySight(NamedTuple):
     events: Whole
     longest_turn_us: Whole
     busy_us: Whole
-    deferred: int
+    deferred: Whole
     sessions: Whole
     accepted: Whole
     pipes_used: Whole

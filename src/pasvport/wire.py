@@ -366,8 +366,11 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 def encode(message: Message) -> bytes:
-    """One framed message. What a worker tells comes with its texts made `visible`, if one of them is no UTF-8."""
+    """One framed message. What a worker has to say to the operator is made `visible`, and all of its texts if one of
+    them is no UTF-8."""
     number = _NUMBERS[type(message)]
+    if isinstance(message, Notice | BootFailed):
+        message = replace(message, text=visible(message.text))
     try:
         body = _ENCODER.encode(message)
     except UnicodeEncodeError:

@@ -9,6 +9,8 @@ import pickle
 import pkgutil
 import struct
 import tracemalloc
+import typing
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -323,7 +325,8 @@ def test_sound_frames_with_other_bytes(message: wire.Message, data: st.DataObjec
 def test_what_is_visible_is_taken(text: str) -> None:
     shown = visible(text)
     assert len(shown) <= LONGEST_TEXT
-    assert wire.decode(wire.encode(wire.Notice(3, shown))[4:], wire.FROM_WORKER) == wire.Notice(3, shown)
+    for told in (text, shown):
+        assert wire.decode(wire.encode(wire.Notice(3, told))[4:], wire.FROM_WORKER) == wire.Notice(3, shown)
 
 
 @given(st.sampled_from(sorted(ROWS)), st.lists(PLAIN, max_size=4))
@@ -332,3 +335,43 @@ def test_junk_for_rows(question: str, rows: list[object]) -> None:
         wire.read_rows(msgspec.msgpack.encode(rows), ROWS[question])
     except WireError as error:
         _is_fit_to_be_said(error)
+
+
+# --- every field has a bound --------------------------------------------------------------------------------------
+
+
+def unbounded(kind: Any, place: str) -> Iterator[str]:
+    """Where a type lets through a number, text, bytes or tuple of any size."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        if inner[0] in (int, str, bytes, float):
+            return
+        origin, inner = typing.get_origin(inner[0]), typing.get_args(inner[0])
+        yield from _unbounded_parts(inner, place)
+    elif origin is tuple and inner[-1:] == (...,):
+        yield f"{place}: {kind}"
+    elif origin is not None:
+        yield from _unbounded_parts(inner, place)
+    elif kind in (int, str, bytes, float, object):
+        yield f"{place}: {kind.__name__}"
+    elif kind not in (bool, type(None)):
+        for name, each in typing.get_type_hints(kind, include_extras=True).items():
+            yield from unbounded(each, f"{place}.{name}")
+
+
+def _unbounded_parts(inner: tuple[Any, ...], place: str) -> Iterator[str]:
+    for each in inner:
+        if each is not ...:
+            yield from unbounded(each, place)
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(wire.FROM_WORKER, key=lambda each: each.__name__), ids=lambda each: each.__name__
+)
+def test_every_field_of_a_message_has_a_bound(kind: type) -> None:
+    assert list(unbounded(kind, kind.__name__)) == []
+
+
+@pytest.mark.parametrize("question", ROWS)
+def test_every_field_of_a_row_has_a_bound(question: str) -> None:
+    assert list(unbounded(ROWS[question], question)) == []

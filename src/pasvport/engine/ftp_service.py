@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from pasvport.address import Family, family_of
-from pasvport.bounds import visible
 from pasvport.engine.backends import LiveBackend, LiveServer
 from pasvport.engine.counters import FrontendCells
 from pasvport.engine.data_ports import DataPorts, Pool
@@ -197,7 +196,7 @@ class FtpService:
         now = self.plant.loop.now
         if now - self._exhausted_at > _EPISODE:
             text = f"frontend {self.proxy.name}: no data port for a client: {reason} (425)"
-            self.plant.tell(Notice(4, visible(text)))
+            self.plant.tell(Notice(4, text))
         self._exhausted_at = now
 
     def _leases_changed(self, step: int) -> None:

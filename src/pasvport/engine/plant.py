@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from pasvport import slots
-from pasvport.bounds import visible
 from pasvport.engine.counters import Counters, ProcessCells
 from pasvport.engine.loop import Loop
 from pasvport.engine.pipes import Pipes
@@ -104,7 +103,7 @@ class Plant:
         """A bug that cost at most one connection."""
         where = traceback.extract_tb(error.__traceback__)[-1:]
         place = f" at {Path(where[0].filename).name}:{where[0].lineno}" if where else ""
-        self.tell(Notice(3, visible(f"internal error: {error!r}{place}")))
+        self.tell(Notice(3, f"internal error: {error!r}{place}"))
 
     def dispose(self) -> None:
         """Close pooled pipes, and what counts descriptors."""

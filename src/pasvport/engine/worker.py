@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping
 
 from pasvport import __version__
-from pasvport.bounds import visible
 from pasvport.engine.backends import LiveBackend, LiveServer
 from pasvport.engine.counters import Counters
 from pasvport.engine.frontends import Doorway, LiveFrontend
@@ -390,7 +389,7 @@ def main(control: int, release: str = __version__) -> int:
     tell_where_on(signal.SIGQUIT)
     if release != __version__:
         text = f"pasvport {__version__} is installed but {release} is running: restart it, or take over from it with -x"
-        os.write(control, encode(BootFailed(visible(text))))
+        os.write(control, encode(BootFailed(text)))
         return 3
     try:
         start, deframer = read_start(control)
@@ -402,7 +401,7 @@ def main(control: int, release: str = __version__) -> int:
         worker = Worker(start, control)
         drop_privileges(start)
     except (OSError, PasvportError, KeyError) as error:
-        os.write(control, encode(BootFailed(visible(f"worker {start.worker}: {error}"))))
+        os.write(control, encode(BootFailed(f"worker {start.worker}: {error}")))
         return 3
     try:
         return worker.run(deframer)
