@@ -134,6 +134,7 @@ def _check_or_serve(command: CommandLine, console: Console, texts: list[tuple[st
     if config is None:
         return 1
     if command.check:
+        _remark_limits(config, console)
         return _report_check(outcome, console)
     if not outcome.has_listener:
         console.alert(f"{console.main} {_NO_LISTENER}")
@@ -184,6 +185,14 @@ def _summarise(found: Diagnostics) -> None:
 
 def _is_forbidden(diagnostics: Diagnostics, config: Config | None, command: CommandLine) -> bool:
     return config is not None and diagnostics.has_warnings and (command.zero_warning or config.settings.zero_warning)
+
+
+def _remark_limits(config: Config, console: Console) -> None:
+    """What a start on this machine would say of descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = host.limits(config, cpus=host.processors(), soft=soft, hard=hard)
+    if text := host.remark(found, hard=config.settings.ulimit_n or hard):
+        console.notice(text)
 
 
 def _report_check(outcome: Outcome, console: Console) -> int:

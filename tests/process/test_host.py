@@ -49,6 +49,48 @@ def test_ceilings_and_the_floor(settings, hard, maxconn):
     assert limits(compiled(settings=settings), hard=hard).maxconn == maxconn
 
 
+def ftp(settings="", frontend=""):
+    text = configuration("5000", 1, settings=settings, frontend=f"    mode ftp\n    bind :6000-6099\n{frontend}")
+    return load([("t.cfg", text.replace("backend be\n", "backend be\n    mode ftp\n"))], World()).config
+
+
+@pytest.mark.parametrize(
+    ("settings", "frontend", "hard", "maxconn"),
+    [
+        ("", "", 20000, (20000 - 66) // 6),
+        ("    tune.pipesize 65536\n", "", 20000, (20000 - 66) // 6),
+        ("    nosplice\n", "", 20000, (20000 - 66) // 4),
+        ("    ulimit-n 300\n", "", 20000, (300 - 66) // 6),
+        ("", "", 300, (300 - 66) // 6),
+        ("", "", 100, 10),
+        # Few sessions may transfer: the others need no more than anywhere.
+        ("", "    maxconn 20\n", 300, (300 - 67 - 4 * 20) // 2),
+        ("", "    maxconn 2000\n", 300, (300 - 67) // 6),
+    ],
+)
+def test_sessions_of_mode_ftp_leave_descriptors_for_their_data(settings, frontend, hard, maxconn):
+    found = limits(ftp(settings, frontend), hard=hard)
+    assert found.maxconn == maxconn
+    assert maxconn == 10 or found.full <= (300 if "ulimit" in settings else hard)
+
+
+def test_descriptors_follow_from_sessions_of_mode_ftp():
+    """As many as all could have, where there are so many; what was configured is not refused for want of them."""
+    assert limits(ftp("    maxconn 1000\n")).descriptors == 6 * 1000 + 66
+    assert limits(ftp("    maxconn 5000\n")).descriptors == 20000
+    assert limits(ftp("    maxconn 15000\n")).descriptors == 2 * 15000 + 66
+
+
+def test_what_is_said_of_descriptors():
+    few = host.remark(limits(ftp(), hard=300), hard=300)
+    assert "'maxconn' is 39: a session in mode ftp may need 6 descriptors" in few
+    many = host.remark(limits(ftp("    maxconn 5000\n")), hard=20000)
+    assert "'maxconn 5000' may need 30066 descriptors with the data of mode ftp, and the limit is 20000" in many
+    for config in (ftp(), ftp("    maxconn 1000\n"), compiled(), compiled(settings="    maxconn 5000\n")):
+        assert not host.remark(limits(config), hard=20000)
+    assert not host.remark(limits(compiled(), hard=300), hard=300)
+
+
 def test_an_explicit_descriptor_limit_is_what_is_set():
     assert limits(compiled(settings="    ulimit-n 777\n")).descriptors == 777
 

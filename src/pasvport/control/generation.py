@@ -92,7 +92,7 @@ class Generation:
         self.figures = report.Figures(self.tally)
         self.rates = Rates(self.tally, time.monotonic)
         self.doors = Doors(config)
-        # A limit derived from descriptors needs no slots: each worker pauses by itself when it has none left.
+        # Such a limit needs no slots: each worker pauses by itself when it has no descriptor left.
         process_maxconn = 0 if self.settings.maxconn_derived else self.settings.maxconn
         self.slots = slots.create(config, process_maxconn=process_maxconn)
         self.allowances = Allowances(self.slots, slots.limits(config, process_maxconn=process_maxconn))

@@ -22,7 +22,7 @@ from pathlib import Path
 from pasvport.config.fullconn import fill_fullconn
 from pasvport.control.openings import openings
 from pasvport.errors import ResourceError
-from pasvport.model import Config, Global
+from pasvport.model import Config, Global, Mode
 
 MOST_WORKERS = 64
 DEFAULT_MAXCONN = 100
@@ -31,6 +31,10 @@ _CEILING = 1048576
 """Of the limit that is derived when none is configured: containers often say a billion, which nobody means."""
 _SPARE = 64
 """Descriptors of a process besides connections and listeners: wire, log targets, shared memory, the interpreter's."""
+_CONTROL, _DATA, _PIPE = 2, 2, 2
+"""Descriptors of a session: its two connections; in `mode ftp` two for data, and a pipe while a large file moves."""
+_FEWEST_FTP = 10
+"""Sessions of `mode ftp` below which a limit is not derived: with fewer descriptors the start tries to raise theirs."""
 _CHECKS = 512
 """Descriptors set aside for checks in the supervisor."""
 _SMALLEST_MEMORY = 192
@@ -42,12 +46,16 @@ _SMALLEST_MEMORY = 192
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a configuration needs from this machine. `descriptors` is per process."""
+    """What a configuration needs from this machine. `descriptors` is per process, and so is `full`: what as many
+    sessions as there may be can have open at once, transfers included. `a_session` is what one may have.
+    """
 
     maxconn: int
     nbthread: int
     descriptors: int
     derived: bool
+    full: int = 0
+    a_session: int = _CONTROL
 
 
 def processors() -> int:
@@ -57,16 +65,58 @@ def processors() -> int:
 
 def limits(config: Config, *, cpus: int, soft: int, hard: int) -> Limits:
     """Workers, connections and descriptors, HAProxy's way: what is configured stands, what is not follows from the
-    descriptor limit, two for each connection."""
+    descriptor limit, two for each connection; in `mode ftp` each leaves some for its data."""
     settings = config.settings
     workers = settings.nbthread or min(cpus, MOST_WORKERS)
     ports = sum(1 for _ in openings(config))
     allowed = settings.ulimit_n or _ceiling(settings, hard if hard > 0 else _CEILING)
     worker_base = ports + _slots(config) + _SPARE
-    maxconn = settings.maxconn or max(DEFAULT_MAXCONN, (allowed - worker_base) // 2)
+    more, some = _for_data(config)
+    maxconn = settings.maxconn or _derived(allowed - worker_base, more, some)
+    full = _CONTROL * maxconn + more * min(maxconn, some) + worker_base
+    # What was configured stands even where not all of its sessions can transfer at once.
+    least = full if not settings.maxconn else max(_CONTROL * maxconn + worker_base, min(full, allowed))
     supervisor = ports * workers + workers * 6 + _slots(config) + _SPARE + _CHECKS
-    needed = settings.ulimit_n or max(2 * maxconn + worker_base, min(supervisor, allowed), soft)
-    return Limits(maxconn, workers, needed, derived=not settings.maxconn)
+    needed = settings.ulimit_n or max(least, min(supervisor, allowed), soft)
+    return Limits(maxconn, workers, needed, derived=not settings.maxconn, full=full, a_session=_CONTROL + more)
+
+
+def _for_data(config: Config) -> tuple[int, int]:
+    """(descriptors that a session of `mode ftp` may have for its data, how many such sessions there may be)."""
+    found = [proxy for proxy in config.proxies if proxy.is_frontend and not proxy.disabled and proxy.mode is Mode.FTP]
+    if not found:
+        return 0, 0
+    more = _DATA if config.settings.nosplice else _DATA + _PIPE
+    return more, sum(proxy.maxconn for proxy in found) if all(proxy.maxconn for proxy in found) else _CEILING
+
+
+def _derived(spare: int, more: int, some: int) -> int:
+    """`maxconn` for so many descriptors, where `some` sessions at most may have `more` than two."""
+    if not more:
+        return max(DEFAULT_MAXCONN, spare // _CONTROL)
+    beside = (spare - more * some) // _CONTROL
+    return max(_FEWEST_FTP, beside if beside >= some else spare // (_CONTROL + more))
+
+
+def remark(found: Limits, *, hard: int) -> str:
+    """What an operator should know about `maxconn` and the descriptors of `mode ftp`; "" for nothing.
+
+    `hard` is the limit that descriptors can be raised to.
+    """
+    if found.a_session == _CONTROL:
+        return ""
+    have = max(found.descriptors, hard) if hard > 0 else found.full
+    if found.derived and found.maxconn < DEFAULT_MAXCONN:
+        return (
+            f"'maxconn' is {found.maxconn}: a session in mode ftp may need {found.a_session} descriptors with its "
+            f"data, and the limit is {have}. Raise 'ulimit-n' for more sessions."
+        )
+    if not found.derived and found.full > have:
+        return (
+            f"'maxconn {found.maxconn}' may need {found.full} descriptors with the data of mode ftp, and the limit is "
+            f"{have}: transfers beyond it are answered 425."
+        )
+    return ""
 
 
 def _ceiling(settings: Global, hard: int) -> int:
@@ -81,7 +131,9 @@ def _slots(config: Config) -> int:
 
 def with_limits(config: Config, found: Limits) -> Config:
     """The configuration with `maxconn`, `nbthread`, and the `fullconn` that follows from them, filled in."""
-    settings = replace(config.settings, maxconn=found.maxconn, maxconn_derived=found.derived, nbthread=found.nbthread)
+    # Without data to leave descriptors for, each worker pauses by itself when it has none left.
+    unbounded = found.derived and found.a_session == _CONTROL
+    settings = replace(config.settings, maxconn=found.maxconn, maxconn_derived=unbounded, nbthread=found.nbthread)
     return fill_fullconn(replace(config, settings=settings))
 
 

@@ -81,6 +81,8 @@ def _prepare(config: Config, launch: Launch, console: Console) -> Config:
         if found.derived:
             console.note(f"Note: setting global.maxconn to {found.maxconn}.")
         console.remark("Using epoll() as the polling mechanism.")
+    if text := host.remark(found, hard=config.settings.ulimit_n or hard):
+        console.notice(text)
     host.check_identity(config.settings)
     host.raise_descriptors(
         found, strict=config.settings.strict_limits, warn=lambda text: console.warn(f"{console.main} {text}")

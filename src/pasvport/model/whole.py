@@ -19,7 +19,7 @@ class Global:
 
     maxconn: int = 0
     maxconn_derived: bool = False
-    """Start-up filled `maxconn` in from the descriptor limit; nobody asked for it."""
+    """Start-up filled `maxconn` in from the descriptor limit; nobody asked for it, and nobody is held to it."""
     nbthread: int = 0
     ulimit_n: int = 0
     fd_hard_limit: int = 0
