@@ -216,6 +216,7 @@ FRONTEND_COUNTERS = (
     "ftp_lease_fail",
     "ftp_stranger",
     "ftp_refused",
+    "ftp_pasv_cur",
 )
 LISTENER_COUNTERS = ("scur", "smax", "stot", "bin", "bout", "dcon", "dses")
 BACKEND_COUNTERS = (

@@ -91,7 +91,8 @@ class SessionSight(NamedTuple):
 class FtpSessionSight(NamedTuple):
     """One control connection of `mode ftp`. Users and `last_command` are the client's bytes, without any secret.
 
-    `user` is who is logged in, `failed_user` whose login was refused last.
+    `user` is who is logged in, `failed_user` whose login was refused last. `transfers` includes one that runs;
+    `doing` is a word of the dialogue's.
     """
 
     identity: Whole
@@ -110,6 +111,7 @@ class FtpSessionSight(NamedTuple):
     bytes_out: Whole
     last_command: Octets
     failed_user: Octets = b""
+    doing: Word = ""
 
 
 class TransferSight(NamedTuple):

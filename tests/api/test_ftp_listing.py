@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import json
+import socket
 
 import pytest
 
@@ -68,7 +69,9 @@ def test_a_session_its_lease_and_its_transfer_are_seen_and_cut(served):
     (lease,) = rows(api, "leases")
     assert lease["port"] in pool
     assert (lease["frontend"], lease["network"], lease["connected"]) == ("fe", "127.0.0.1", False)
-    assert rows(api, "pools") == [{"frontend": "fe", "size": 8, "used": 1, "leased": 1, "failed": 0}]
+    pool_of = {"frontend": "fe", "size": 8, "leased": 1, "failed": 0}
+    assert rows(api, "pools") == [{**pool_of, "used": 1, "awaited": 1}]
+    assert rows(api, "sessions")[0]["doing"] == "idle"
 
     # Nobody reads: the transfer stands still while it is looked at.
     data = client.transfercmd("RETR pub/large file.bin")
@@ -78,6 +81,17 @@ def test_a_session_its_lease_and_its_transfer_are_seen_and_cut(served):
     assert (transfer["verb"], transfer["path"], transfer["direction"]) == ("RETR", "pub/large file.bin", "download")
     assert 0 < transfer["size"] < SIZE
     assert (transfer["user"], transfer["server"], transfer["client_mode"]) == (user, "s1", "PASV")
+    # ftplib has asked for another port. It is in use as long as its transfer runs, and the session says what it does.
+    assert rows(api, "pools") == [{**pool_of, "leased": 2, "used": 1, "awaited": 0}]
+    (doing,) = rows(api, "sessions")
+    assert (doing["doing"], doing["transfers"], doing["last_command"]) == ("download", 1, "RETR pub/large file.bin")
+    assert " doing=download " in ask(api, f"show sess {seen['id']}")
+    # What a slow client has taken is seen to move, though our kernel took megabytes at once.
+    size = transfer["size"]
+    for _ in range(3):
+        assert data.recv(300_000, socket.MSG_WAITALL)
+        until(lambda size=size: rows(api, "transfers")[0]["size"] > size, "the client's bytes to be counted")
+        size = rows(api, "transfers")[0]["size"]
     told = ask(api, f"show sess {seen['id']}")
     assert f"  ftp user={user} " in told
     assert "  transfer RETR pub/large\\x20file.bin direction=download bytes=" in told

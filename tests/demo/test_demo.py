@@ -50,12 +50,16 @@ class Demo:
 def test_ends_by_itself(tmp_path: Path) -> None:
     demo = Demo(tmp_path, "--clients", "2", "--servers", "2")
     assert demo.end() == 0, demo.said()
+    last = demo.said().partition("> What next:\n")[2]
+    assert "  pasvport demo --keep " in last
+    assert max(map(len, last.splitlines())) <= 80
 
 
 @pytest.mark.slow
 def test_every_promise_holds_and_the_farm_stays(tmp_path: Path) -> None:
     demo = Demo(tmp_path, "--keep", "--clients", "9")
     demo.until_said("Ctrl-C ends it.")
+    assert "What next" not in demo.said()
     assert "NO" not in demo.said()
     assert "returned server takes new clients" in demo.said()
     assert "one address, spread over every server" in demo.said()

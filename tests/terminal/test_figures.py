@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -142,6 +143,41 @@ def test_a_narrow_terminal_loses_columns_not_servers():
     assert "check" not in picture
     assert "be/s2" in picture
     assert max(map(len, picture.splitlines())) <= 60
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 90, 100, 120, 132, 200])
+@pytest.mark.parametrize("ipv6", [True, False])
+def test_every_number_is_whole_at_any_width(width, ipv6):
+    client = "2001:db8:1234:5678:9abc:def0:1234:5678" if ipv6 else "10.0.0.1"
+    long = {"user": "partner-with-a-long-name", "client": client, "path": "/pub/" + "long/" * 20 + "name.iso"}
+    change = two_looks()
+    ftp = {
+        **change.now.ftp,
+        "transfers": [{**transfer(123_456_789, expected=10**9), **long, "server": "ftp-server1"}],
+        "sessions": [{**SESSION, **long, "doing": "connecting", "commands": 12345, "transfers": 6789}],
+        "pools": [{"frontend": "fe", "size": 60000, "used": 59999, "failed": 77777, "awaited": 12}],
+    }
+    servers = [{**row, "scur": "12345", "slim": "20000", "status": "DOWN 1/2"} for row in change.now.stat]
+    picture = drawn(Change(change.before, replace(change.now, ftp=ftp, stat=servers)), width=width)
+    lines = picture.splitlines()
+    assert max(map(len, lines)) <= width
+    for whole in ("12345/20000", "59999/60000", "77777", "123M", "12%", "sessions", "bytes/s", "out/s", "connecting"):
+        assert whole in picture, whole
+    headings = [line for line in lines if line.startswith(("server ", "user ", "frontend "))]
+    assert len(headings) == 4
+    assert not [line for line in headings if "…" in line]
+
+
+@pytest.mark.parametrize("height", [24, 40])
+def test_everything_is_on_a_screen_of_24_lines(height):
+    many = [{**looked().stat[1], "svname": f"s{number}"} for number in range(50)]
+    change = two_looks()
+    now = replace(change.now, stat=many, ftp={**change.now.ftp, "sessions": [SESSION] * 50})
+    view = screen.View.for_screen(now, 80, height, "name")
+    picture = drawn(Change(None, now), width=80, rows=view.rows, servers=view.servers)
+    assert len(picture.splitlines()) <= height
+    assert f"Servers ({view.servers} of 50)" in picture
+    assert "FTP sessions (50)" in picture
 
 
 @pytest.mark.parametrize(

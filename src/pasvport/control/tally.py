@@ -12,7 +12,7 @@ from pasvport.model import Config
 from pasvport.record import TIME_SAMPLES, Block, CounterLayout
 
 _OF_THE_MOMENT = frozenset(
-    {"cur", "scur", "qcur", "pipes_used", "pipes_free", "ftp_xfer_cur", "ftp_lease_cur", "heartbeat"}
+    {"cur", "scur", "qcur", "pipes_used", "pipes_free", "ftp_xfer_cur", "ftp_lease_cur", "ftp_pasv_cur", "heartbeat"}
 )
 """What is about a worker's life only; everything else counts what was, and outlives a worker."""
 _LARGEST = frozenset({"lastsess"})

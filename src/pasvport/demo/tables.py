@@ -118,6 +118,22 @@ def windows(where: Windows) -> Text:
     return Text("\n".join(f"  {line}" for line in lines), style="cyan")
 
 
+def next_steps() -> Text:
+    """What to type when the demonstration is over."""
+    steps = (
+        ("pasvport demo --keep", "the same, then the farm stays: dashboard, top, curl"),
+        ("pasvport doctor -f FILE", "what would break in a farm of yours"),
+        ("pasvport -c -f FILE", "whether a configuration, HAProxy's too, is right"),
+        ("pasvport help", "the rest; docs/operations.md installs it"),
+    )
+    text = Text()
+    for command, what in steps:
+        text.append(f"  {command:24}", style="cyan")
+        text.append(f" {what}\n")
+    text.rstrip()
+    return text
+
+
 def log_line(line: str) -> Padding:
     """One line of the log, folded."""
     return Padding(Text(line, style="green", overflow="fold"), (0, 0, 0, 2))

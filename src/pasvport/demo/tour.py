@@ -54,6 +54,9 @@ def _play(wanted: argparse.Namespace, stage: Stage) -> bool:
         held = stage.verdict()
         if wanted.keep:
             _stay(farm, stage.console)
+    if not wanted.keep:
+        stage.console.print("\n[bold magenta]>[/] What next:")
+        stage.console.print(tables.next_steps())
     return held
 
 

@@ -437,11 +437,12 @@ class ControlChannel(Transfers):
             now - self.accepted_at,
             now - self.client_seen,
             dialogue.record.commands,
-            dialogue.record.transfers,
+            dialogue.record.transfers + dialogue.is_transferring,
             self.bytes_in,
             self.bytes_out,
             dialogue.last_command,
             dialogue.record.failed_user,
+            dialogue.doing,
         )
 
     def record(self, culprit: Culprit, stage: Stage) -> SessionRecord:

@@ -120,6 +120,7 @@ class FrontendCells(_Cells):
     ftp_lease_fail: int
     ftp_stranger: int
     ftp_refused: int
+    ftp_pasv_cur: int
 
 
 class ListenerCells(_Cells):

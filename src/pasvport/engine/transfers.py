@@ -20,9 +20,10 @@ from pasvport.ftp.actions import (
     StartTransfer,
 )
 from pasvport.ftp.events import ClientDataFailed, DataPortLeased, LeaseFailed, ServerDataFailed
-from pasvport.record import Culprit, Direction, Stage, TransferRecord
+from pasvport.record import Culprit, DataMode, Direction, Stage, TransferRecord
 from pasvport.sight import TransferSight, session_id
 
+_PASSIVE = frozenset({DataMode.PASV, DataMode.EPSV})
 _LONGEST_DIAL = 30.0
 """Seconds, where `timeout connect` is longer or not said."""
 _FIRST_PORT, _LAST_PORT = 3.5, 10.0
@@ -33,7 +34,7 @@ SYN that was lost, and for three."""
 class Transfers(Conversation):
     """At most one path at a time, and on it one transfer."""
 
-    __slots__ = ("counted_running", "dialled", "pool")
+    __slots__ = ("counted_passive", "counted_running", "dialled", "pool")
 
     def __init__(self, doorway: Doorway, descriptor: int, host: str, port: int, number: int) -> None:
         Conversation.__init__(self, doorway, descriptor, host, port, number)
@@ -42,6 +43,8 @@ class Transfers(Conversation):
         self.pool: Pool | None = None
         self.counted_running = False
         """A transfer of this session is among those that run now (`ftp_xfer_cur`)."""
+        self.counted_passive = False
+        """And among those whose client came to a data port (`ftp_pasv_cur`)."""
 
     # --- data -----------------------------------------------------------------------------------------------------
 
@@ -112,6 +115,11 @@ class Transfers(Conversation):
             self.counted_running = running
             for cells in self.owners_of_events():
                 self.plant.cells[cells.ftp_xfer_cur] += 1 if running else -1
+            path = self.dialogue.path
+            is_passive = running and path is not None and path.client_mode in _PASSIVE
+            if is_passive is not self.counted_passive:
+                self.counted_passive = is_passive
+                self.plant.cells[self.service.cells.ftp_pasv_cur] += 1 if is_passive else -1
 
     def over(self, culprit: Culprit, stage: Stage) -> None:
         """A session that ended by a fault of ours did not account for its transfer."""
@@ -179,7 +187,7 @@ class Transfers(Conversation):
             str(path.direction),
             path.command.verb,
             path.command.argument,
-            data.size,
+            data.arrived,
             path.expected,
             (data.started_at or data.opened_at) + self.plant.epoch_offset,
             str(path.client_mode),

@@ -118,10 +118,11 @@ _FTP = (
     ("ftp_down", "MCP", "u64", "Bytes downloaded over FTP data connections"),
     ("ftp_up", "MCP", "u64", "Bytes uploaded over FTP data connections"),
     ("ftp_lease", "MCP", "u64", "FTP data ports leased so far"),
-    ("ftp_lease_cur", "MGP", "u64", "FTP data ports leased now"),
+    ("ftp_lease_cur", "MGP", "u64", "FTP data ports whose client is awaited now"),
     ("ftp_lease_fail", "MCP", "u64", "FTP data ports asked for in vain: the pool was empty"),
     ("ftp_stranger", "MCP", "u64", "FTP data connections refused because of their address"),
     ("ftp_refused", "MCP", "u64", "FTP commands refused here"),
+    ("ftp_pasv_cur", "MGP", "u64", "FTP transfers over a data port now"),
 )
 
 SEPARATOR = "-"

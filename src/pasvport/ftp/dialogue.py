@@ -40,8 +40,10 @@ from pasvport.ftp.events import (
 from pasvport.ftp.grammar import masked
 from pasvport.ftp.login import CLOSES, LOGIN_LIMIT, UNAVAILABLE
 from pasvport.ftp.requests import Requests
-from pasvport.ftp.states import ALLOWED, PathState, Phase
+from pasvport.ftp.states import ALLOWED, DOING, PathState, Phase
 from pasvport.record import Culprit, FtpSessionRecord
+
+_LISTS = frozenset({"LIST", "NLST", "MLSD"})
 
 
 class Dialogue(Requests):
@@ -91,6 +93,18 @@ class Dialogue(Requests):
     def is_transferring(self) -> bool:
         """A transfer was asked for and its end has not been told."""
         return self._path is not None and self._path.is_transferring
+
+    @property
+    def doing(self) -> str:
+        """What the session does: `download`, `upload`, `list`, `command`, `idle`, or a word of states.DOING."""
+        path = self._path
+        if self._phase is not _OPEN:
+            return DOING[self._phase]
+        if path is not None and path.is_transferring:
+            return "list" if path.command.verb in _LISTS else str(path.direction)
+        if not self._record.logged_in:
+            return "login"
+        return "command" if self._is_owed else DOING[_OPEN]
 
     @property
     def reads_client(self) -> bool:

@@ -46,6 +46,22 @@ PHASES: dict[Phase, tuple[Stage, str]] = {
 """Second letter of the termination state (before login the stage of OPEN is REQUEST), and the meaning."""
 
 
+DOING: dict[Phase, str] = {
+    Phase.NEW: "connecting",
+    Phase.PENALTY: "penalty",
+    Phase.LOCAL: "login",
+    Phase.SUMMONING: "connecting",
+    Phase.WELCOMING: "connecting",
+    Phase.REPLAYING: "login",
+    Phase.OPEN: "idle",
+    Phase.PARTING: "leaving",
+    Phase.BLIND: "tls",
+    Phase.LEAVING: "leaving",
+    Phase.OVER: "leaving",
+}
+"""What a session does, for an operator; while it is open a command, a login or a transfer may say more."""
+
+
 class Transition(NamedTuple):
     """One row: in `source`, `event` is allowed and may lead to `targets` (staying is always possible)."""
 

@@ -32,9 +32,6 @@ _LOOKS = 4
 """Looks over which rates are taken: one interval alone shows the bursts of the network."""
 _SESSIONS = 200
 """Sessions read where there is no FTP."""
-_LINES_ASIDE = 14
-"""Lines of the screen that headings and the servers need at least."""
-_FEWEST_ROWS = 3
 
 
 def main(arguments: Sequence[str], read_files: ReadFiles) -> int:
@@ -120,8 +117,7 @@ class Watch:
         return Change(self._looks[0] if len(self._looks) > 1 else None, self._looks[-1])
 
     def _view(self) -> View:
-        height = self._console.height - _LINES_ASIDE - len(self._change().now.servers())
-        return View(sort=self._sort, width=self._console.width, rows=max(_FEWEST_ROWS, height // 2))
+        return View.for_screen(self._change().now, self._console.width, self._console.height, self._sort)
 
     def _obey_keys(self, keyboard: int, until: float, screen: Live) -> bool:
         """Wait for the next look, and for keys; False for `q`."""

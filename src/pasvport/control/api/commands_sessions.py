@@ -231,12 +231,14 @@ def _pools(generation: Generation) -> Iterator[ftp_words.PoolSight]:
     figures = generation.figures
     for proxy in generation.config.proxies:
         if proxy.mode is Mode.FTP and proxy.is_frontend and not proxy.disabled:
+            awaited = figures.frontend(proxy, "ftp_lease_cur")
             yield ftp_words.PoolSight(
                 proxy.name,
                 sum(len(bind.ports) for bind in proxy.binds if bind.data),
-                figures.frontend(proxy, "ftp_lease_cur"),
+                awaited + figures.frontend(proxy, "ftp_pasv_cur"),
                 figures.frontend(proxy, "ftp_lease"),
                 figures.frontend(proxy, "ftp_lease_fail"),
+                awaited,
             )
 
 
@@ -292,6 +294,9 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         show_ftp,
         StatsLevel.OPERATOR,
         detail="Not in HAProxy. Columns are separated by blanks and named in the first line; blanks and unprintable "
-        "bytes in names are escaped. `json` gives an array of objects.",
+        "bytes in names are escaped. `json` gives an array of objects. A session's `doing` is `download`, `upload`, "
+        "`list`, `command`, `idle`, `login`, `connecting`, `penalty`, `tls` or `leaving`; its `transfers` include the "
+        "one that runs. A pool's `used` ports have a transfer, or their client is `awaited`, as those of `leases` are. "
+        "A transfer's `bytes` are those that the receiver's machine has acknowledged.",
     ),
 )

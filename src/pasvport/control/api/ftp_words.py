@@ -18,13 +18,17 @@ class Column(NamedTuple):
 
 
 class PoolSight(NamedTuple):
-    """The data ports of one frontend, over all workers; `leased` and `failed` since the start."""
+    """The data ports of one frontend, over all workers; `leased` and `failed` since the start.
+
+    `used` have a transfer, or their client is `awaited`.
+    """
 
     frontend: str
     size: int
     used: int
     leased: int
     failed: int
+    awaited: int = 0
 
 
 class Listing(NamedTuple):
@@ -56,6 +60,7 @@ LISTINGS = {
             Column("bytes_in", "bytes_in"),
             Column("bytes_out", "bytes_out"),
             Column("worker", "worker"),
+            Column("doing", "doing"),
         ),
     ),
     "transfers": Listing(
@@ -101,6 +106,7 @@ LISTINGS = {
             Column("used", "used"),
             Column("leased", "leased"),
             Column("failed", "failed"),
+            Column("awaited", "awaited"),
         ),
     ),
 }

@@ -176,7 +176,7 @@ def ftp_lines(session: FtpSessionSight | None, transfers: list[TransferSight]) -
     if session is not None:
         yield (
             f"  ftp user={printable(session.user)} failed_user={printable(session.failed_user)} "
-            f"phase={session.phase} commands={session.commands} "
+            f"phase={session.phase} doing={session.doing} commands={session.commands} "
             f"last={printable(session.last_command)} transfers={session.transfers} "
             f"bytes_in={session.bytes_in} bytes_out={session.bytes_out}"
         )

@@ -55,6 +55,7 @@ _FIELDS: Mapping[str, str] = {
     "downloaded": "ftp_down",
     "uploaded": "ftp_up",
     "leases": "ftp_lease_cur",
+    "passive": "ftp_pasv_cur",
     "leases_failed": "ftp_lease_fail",
     "strangers": "ftp_stranger",
     "address": "addr",
@@ -65,12 +66,16 @@ _FIELDS: Mapping[str, str] = {
 
 
 class Now(NamedTuple):
-    """What workers told of the moment: `transfers` and `sessions` are at most MOST_ROWS; `cut`: there are more."""
+    """What workers told of the moment: `transfers` and `sessions` are at most MOST_ROWS; `cut`: there are more.
+
+    `taken` is when they were asked, seconds since the epoch: rates are of that time, not of the page's.
+    """
 
     transfers: tuple[TransferSight, ...] = ()
     sessions: tuple[FtpSessionSight, ...] = ()
     failures: tuple[LoginFailureSight, ...] = ()
     cut: tuple[bool, bool] = (False, False)
+    taken: float = 0.0
 
 
 class Moment:
@@ -92,6 +97,7 @@ class Moment:
 
 
 async def _ask(generation: Serving) -> Now:
+    taken = time.time()
     transfers, more = await _some(generation, "ftp transfers")
     sessions, others = await _some(generation, "ftp sessions")
     failures, _ = await _some(generation, "ftp login failures")
@@ -101,6 +107,7 @@ async def _ask(generation: Serving) -> Now:
         tuple(FtpSessionSight(*row) for row in sessions),  # type: ignore[arg-type]
         tuple(latest[:MOST_FAILURES]),
         (more, others),
+        taken,
     )
 
 
@@ -126,6 +133,7 @@ def snapshot(
         "transfers": [_transfer(each) for each in now.transfers if _is_seen(each.frontend, each.backend, stats)],
         "ftp_sessions": [_session(each) for each in now.sessions if _is_seen(each.frontend, each.backend, stats)],
         "login_failures": [_failure(each) for each in now.failures if _is_seen(each.frontend, each.backend, stats)],
+        "taken": round(now.taken, 3),
         "cut": {"transfers": now.cut[0], "ftp_sessions": now.cut[1]},
         "events": _events(watch, stats),
         # Sums over all proxies would tell of those outside the scope.
@@ -262,6 +270,7 @@ def _session(each: FtpSessionSight) -> dict[str, object]:
         "backend": each.backend,
         "server": each.server,
         "phase": each.phase,
+        "doing": each.doing,
         "age": round(each.age, 1),
         "idle": round(each.idle, 1),
         "commands": each.commands,

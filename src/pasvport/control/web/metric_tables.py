@@ -84,6 +84,7 @@ FTP_GROUPS: dict[Kind, tuple[Shown, ...]] = {
     Kind.FRONTEND: _shown(
         _FTP_EVERYWHERE
         + "leases_total=ftp_lease leases_current=ftp_lease_cur leases_failed_total=ftp_lease_fail "
+        + "transfers_passive_current=ftp_pasv_cur "
         + "strangers_total=ftp_stranger commands_refused_total=ftp_refused"
     ),
     Kind.BACKEND: _shown(_FTP_EVERYWHERE),
@@ -166,7 +167,7 @@ OTHERS: tuple[tuple[str, str, str, str], ...] = (
         "pasvport_ftp_pool_ports_in_use",
         GAUGE,
         "proxy",
-        "Ports of the pools that are leased now, and wait for their client",
+        "Ports of the pools that have a transfer now, or whose client is awaited",
     ),
     ("pasvport_workers", GAUGE, "", "Worker processes there should be"),
     ("pasvport_workers_alive", GAUGE, "", "Worker processes that serve"),

@@ -21,7 +21,7 @@ from pasvport.control.statistics import Selection, stat_rows
 from pasvport.control.web import metric_tables as tables
 from pasvport.control.web.served import Serving
 from pasvport.exposition.stat import Kind, Row
-from pasvport.model import Mode
+from pasvport.model import Mode, Proxy
 from pasvport.sight import TableSight
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -271,6 +271,11 @@ def pool_size(generation: Serving, index: int) -> int:
     return sum(len(bind.ports) for bind in generation.config.proxies[index].binds if bind.data)
 
 
+def ports_in_use(generation: Serving, proxy: Proxy) -> int:
+    """Its data ports that have a transfer, or whose client is awaited."""
+    return sum(generation.figures.frontend(proxy, name) for name in ("ftp_lease_cur", "ftp_pasv_cur"))
+
+
 def _pools(generation: Serving, scope: tuple[str, ...]) -> Iterator[Metric]:
     frontends = [
         proxy
@@ -278,7 +283,7 @@ def _pools(generation: Serving, scope: tuple[str, ...]) -> Iterator[Metric]:
         if proxy.mode is Mode.FTP and proxy.is_frontend and not proxy.disabled and (not scope or proxy.name in scope)
     ]
     sizes = [({"proxy": proxy.name}, float(pool_size(generation, proxy.index))) for proxy in frontends]
-    used = [({"proxy": proxy.name}, float(generation.figures.frontend(proxy, "ftp_lease_cur"))) for proxy in frontends]
+    used = [({"proxy": proxy.name}, float(ports_in_use(generation, proxy))) for proxy in frontends]
     yield from _other("pasvport_ftp_pool_ports", sizes)
     yield from _other("pasvport_ftp_pool_ports_in_use", used)
 

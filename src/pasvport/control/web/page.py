@@ -12,7 +12,7 @@ from string import Template
 
 import pasvport
 from pasvport.control.web.admin import ACTIONS, MEANINGS, SHUTDOWN
-from pasvport.control.web.metrics import pool_size, state_of
+from pasvport.control.web.metrics import pool_size, ports_in_use, state_of
 from pasvport.control.web.served import Serving
 from pasvport.control.web.target import Target
 from pasvport.control.web.watch import Watch
@@ -224,7 +224,8 @@ def _frontend_rows(generation: Serving, rows: Iterable[Row]) -> Iterable[str]:
         cells["sessions"] = _of_limit(row)
         cells["status"] = _badge(row)
         if "ftp_lease_cur" in row.values:
-            cells["leases"] = f"{row.values['ftp_lease_cur']} / {pool_size(generation, proxies[row.proxy_id].index)}"
+            proxy = proxies[row.proxy_id]
+            cells["leases"] = f"{ports_in_use(generation, proxy)} / {pool_size(generation, proxy.index)}"
         yield _row(FRONTEND_COLUMNS, cells, state=state_of(row))
 
 

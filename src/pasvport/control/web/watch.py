@@ -228,7 +228,7 @@ def held(generations: Iterator[Serving], current: Serving) -> Mapping[str, float
             if proxy.is_frontend and not proxy.disabled:
                 sums["sessions"] += figures.frontend(proxy, "scur")
                 sums["transfers"] += figures.frontend(proxy, "ftp_xfer_cur")
-                sums["leases"] += figures.frontend(proxy, "ftp_lease_cur")
+                sums["leases"] += figures.frontend(proxy, "ftp_lease_cur") + figures.frontend(proxy, "ftp_pasv_cur")
             if proxy.is_backend and not proxy.disabled:
                 sums["queued"] += figures.backend(proxy, "qcur")
     for (index, _), view in current.roster.views():

@@ -292,7 +292,7 @@ function showFrontends(frontends) {
         ["Traffic", "number traffic", pair(each)],
         ["Logins", "number", count(each.logins)],
         ["Failed logins", "number", count(each.login_failures)],
-        ["Data ports", "number", each.pool === undefined ? "" : `${count(each.leases)} / ${count(each.pool)}`],
+        ["Data ports", "number", each.pool === undefined ? "" : `${count(inUse([each]))} / ${count(each.pool)}`],
       ],
     }));
   table(document.querySelector("#frontends tbody"), rows);
@@ -301,16 +301,17 @@ function showFrontends(frontends) {
 // --- transfers and sessions -------------------------------------------------------------------------------------
 
 const speeds = new Map();
+const SPEED_OVER = 10;
 
+// Over some looks, for a slow receiver takes its bytes in lumps. `now` is when the workers were asked.
 function speed(transfer, now) {
   const key = `${transfer.session} ${transfer.started}`;
-  const before = speeds.get(key);
-  const age = now - transfer.started;
-  let value = age > 0.5 ? rate(transfer.size / age) : "";
-  if (before && now - before.now > 0.5) value = rate((transfer.size - before.size) / (now - before.now));
-  else if (before) return before.value;
-  speeds.set(key, { size: transfer.size, now, value });
-  return value;
+  const looks = speeds.get(key) ?? [{ size: 0, now: transfer.started }];
+  speeds.set(key, looks);
+  if (now > looks.at(-1).now) looks.push({ size: transfer.size, now });
+  while (looks.length > 2 && now - looks[0].now > SPEED_OVER) looks.shift();
+  const [first, last] = [looks[0], looks.at(-1)];
+  return last.now - first.now > 0.5 ? rate(Math.max(0, last.size - first.size) / (last.now - first.now)) : "";
 }
 
 function fileCell(transfer) {
@@ -352,18 +353,18 @@ function showTransfers(transfers, now, cut) {
   table(document.querySelector("#transfers tbody"), shortened("transfers", rows));
   $("transfers-count").textContent = rows.length ? `${rows.length}${cut ? " of more" : ""}` : "";
   $("transfers").classList.toggle("is-empty", !rows.length);
-  for (const [key, each] of speeds) if (now - each.now > 30) speeds.delete(key);
+  for (const [key, looks] of speeds) if (now - looks.at(-1).now > 30) speeds.delete(key);
 }
 
 function showSessions(sessions, cut) {
   const rows = sessions.map((each) => ({
     key: each.session,
-    words: [each.user, each.client, each.server, each.backend, each.phase, each.last_command].join(" "),
+    words: [each.user, each.client, each.server, each.backend, each.doing, each.last_command].join(" "),
     cells: [
       ["User", "", each.user || "-"],
       ["Client", "", each.client],
       ["Server", "", `${each.backend}/${each.server}`],
-      ["Doing", "", each.phase],
+      ["Doing", "", each.doing],
       ["Last command", "", each.last_command],
       ["Open", "number", duration(each.age)],
       ["Idle", "number", duration(each.idle)],
@@ -449,6 +450,8 @@ function tile(name, title, value, more = "", level = "", part = null) {
   });
 }
 
+// Ports that have a transfer, and those whose client is awaited.
+const inUse = (entrances) => sum(entrances, "leases") + sum(entrances, "passive");
 const sum = (items, name) => items.reduce((total, each) => total + (each[name] || 0), 0);
 const newestOf = (name) => hour.series[name]?.at(-1) ?? 0;
 
@@ -470,8 +473,9 @@ function showTiles(shown) {
     const wrong = sum(entrances, "login_failures");
     tile("logins", "Logins", count(sum(entrances, "logins")), `${count(wrong)} failed`);
     const pool = sum(entrances, "pool");
-    const used = sum(entrances, "leases");
-    if (pool) tile("pool", "Data ports leased", `${count(used)} / ${count(pool)}`, "", used >= pool ? "bad" : "", used / pool);
+    const used = inUse(entrances);
+    const awaited = `${count(sum(entrances, "leases"))} awaited`;
+    if (pool) tile("pool", "Data ports in use", `${count(used)} / ${count(pool)}`, awaited, used >= pool ? "bad" : "", used / pool);
   }
   const workers = `${about.workers_alive} / ${about.workers}`;
   tile("workers", "Workers", workers, `${about.idle} % idle, ${bytes(about.memory)}`, about.workers_alive < about.workers ? "bad" : "");
@@ -627,7 +631,7 @@ function show(shown) {
   showEvents(shown.events);
   for (const name of ["transfers", "sessions", "logins"]) $(name).hidden = !shown.about.ftp;
   if (shown.about.ftp) {
-    showTransfers(shown.transfers, shown.about.now, shown.cut.transfers);
+    showTransfers(shown.transfers, shown.taken || shown.about.now, shown.cut.transfers);
     showSessions(shown.ftp_sessions, shown.cut.ftp_sessions);
     showFailures(shown.login_failures);
   }
