@@ -132,6 +132,34 @@ def name_no_port(connection: socket.socket) -> None:
         connection.sendall(answers.get(data[:4], b"502 no") + b"\r\n")
 
 
+def sound_but(answers: dict[bytes, bytes | None]) -> Callable[[socket.socket], None]:
+    """PASV works; an answer that is empty never comes, None is the end of the connection."""
+
+    def behave(connection: socket.socket) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as data:
+            port = data.getsockname()[1]
+            connection.sendall(b"220 Hello.\r\n")
+            known: dict[bytes, bytes | None] = {
+                b"FEAT": b"211 none",
+                b"USER": b"331 who",
+                b"PASS": b"230 in",
+                b"PASV": b"227 (127,0,0,1,%d,%d)" % (port >> 8, port & 255),
+                b"LIST": b"150 here",
+                **answers,
+            }
+            while line := connection.recv(4096):
+                answer = known.get(line[:4], b"502 no")
+                if answer is None:
+                    return
+                if answer:
+                    connection.sendall(answer + b"\r\n")
+                if line[:4] == b"LIST":
+                    data.accept()[0].close()
+                    connection.sendall(b"226 done\r\n")
+
+    return behave
+
+
 BEHAVIOURS = [
     (say_nothing, "no-greeting"),
     (trickle, "no-greeting"),
@@ -150,6 +178,14 @@ def test_bad_servers_are_named(behave: Callable[[socket.socket], None], wanted: 
     with server(behave) as port:
         report = consult_one("127.0.0.1", port)
     assert seen(report) == {wanted}
+
+
+@pytest.mark.parametrize("answer", [b"", None, b"229 no port", b"229 (|||9|)"])
+def test_epsv_that_leads_nowhere_is_named_and_the_rest_is_seen(answer: bytes | None) -> None:
+    with server(sound_but({b"EPSV": answer})) as port:
+        report = consult_one("127.0.0.1", port)
+    assert "epsv-broken" in seen(report)
+    assert not seen(report) & {"broke-off", "epsv-refused", "no-passive", "data-port-closed", "listing-failed"}
 
 
 def test_nobody_listens(free_port: int) -> None:

@@ -81,6 +81,7 @@ def test_the_address_in_a_227(text: str, public: tuple[str, ...], named: str, wa
 
 
 REFUSED = PassiveSeen((Target("8.8.8.8", 20001),), epsv_refusal="502 no", dialled=20001)
+SILENT = replace(REFUSED, epsv_refusal="", epsv_trouble="EPSV: no answer in time")
 IPV6_PAGE = PUBLIC_PAGE.replace("name ftp-control", "name ftp-control\n    bind [2001:db8::1]:21")
 
 
@@ -90,6 +91,9 @@ IPV6_PAGE = PUBLIC_PAGE.replace("name ftp-control", "name ftp-control\n    bind 
         (PUBLIC_PAGE, {"passive": REFUSED}, {"epsv-refused"}),
         (IPV6_PAGE, {"passive": REFUSED}, {"epsv-refused-ipv6"}),
         (FTP_PAGE, {"passive": REFUSED}, set()),
+        (FTP_PAGE, {"passive": SILENT}, {"epsv-broken"}),
+        (PUBLIC_PAGE, {"passive": SILENT}, {"epsv-broken"}),
+        (FTP_PAGE.replace("mode ftp", "mode ftp\n    option ftp-passive pasv"), {"passive": SILENT}, set()),
         (PUBLIC_PAGE, {"tls": TlsSeen(trouble="handshake failure")}, {"tls-handshake"}),
         (FTP_PAGE, {"tls": TlsSeen(trouble="handshake failure")}, set()),
         (PUBLIC_PAGE, {"reuse": ReuseSeen("425 no", "425 no")}, {"tls-data"}),

@@ -11,7 +11,7 @@ from pasvport.doctor.rules import Rule, Severity, Symptom
 from pasvport.doctor.services import Doorway, Service, is_ipv6, is_private, is_wildcard
 from pasvport.doctor.visit import Visit
 from pasvport.ftp.passive import same_host
-from pasvport.model import AuthTls, Mode, Server
+from pasvport.model import AuthTls, FtpPassive, Mode, Server
 
 _SHOWN_PORTS = 4
 _MANNERS = (
@@ -148,6 +148,14 @@ def _epsv(case: Case, *, over_ipv6: bool) -> Iterator[Symptom]:
             yield Symptom(visit.origin, visit.subject, f"EPSV: {passive.epsv_refusal}")
 
 
+def epsv_broken(case: Case) -> Iterator[Symptom]:
+    for service, server, visit in case.seen():
+        passive = visit.passive
+        fixed = service.backend.passive_of(server) is FtpPassive.PASV and service.mode is Mode.FTP
+        if passive is not None and passive.targets and passive.epsv_trouble and not fixed:
+            yield Symptom(visit.origin, visit.subject, f"PASV works. {passive.epsv_trouble}.")
+
+
 def _has_ipv6(service: Service) -> bool:
     return any(is_ipv6(bind) for bind in service.controls)
 
@@ -240,6 +248,15 @@ DATA: tuple[Rule[Case], ...] = (
         "A server refuses EPSV, and clients come over IPv6.",
         "An IPv6 client has no other way to open a data connection.",
         "Switch EPSV on, or use 'mode ftp', which translates.",
+    ),
+    Rule(
+        "epsv-broken",
+        Severity.WARNING,
+        epsv_broken,
+        "A server does not answer EPSV, hangs up at it, or names a port that does not open.",
+        "Clients that say EPSV wait, or lose their session; in 'mode ftp' only the first one does, since the balancer "
+        "asks with PASV from then on.",
+        "Say 'ftp-passive pasv' on its server line ('mode ftp'), or let the server refuse EPSV.",
     ),
     Rule(
         "listing-failed",

@@ -92,6 +92,7 @@ class _Examiner:
                 self._see(login=seen)
                 if seen.accepted:
                     self._look_inside(control)
+                    self._look_at_epsv(control)
             control.quit()
         return True
 
@@ -175,6 +176,8 @@ class _Examiner:
         passive = self.visit.passive
         if passive is not None and passive.every_port and not passive.trouble:
             self._try_reuse(control, context)
+        if not looked:
+            self._look_at_epsv(control)
 
     def _look_inside(self, control: Control, wrap: Wrap | None = None) -> None:
         if self.visit.features is None:
@@ -192,6 +195,19 @@ class _Examiner:
             self._see(passive=replace(passive, trouble=str(error)))
             return
         self._see(passive=passive, listing=questions.list_directory(control, connection, patience, wrap))
+
+    def _look_at_epsv(self, control: Control) -> None:
+        """Last of all, since it may cost the session."""
+        passive = self.visit.passive
+        if passive is None or not passive.targets:
+            return
+        seen = questions.ask_extended(control, passive)
+        if len(seen.ports) > len(passive.ports) and not passive.trouble:
+            try:
+                dial(self.visit.address, seen.ports[-1], self._patience()).close()
+            except ProbeError as error:
+                seen = replace(seen, epsv_trouble=str(error))
+        self._see(passive=seen)
 
     def _try_reuse(self, control: Control, context: ssl.SSLContext) -> None:
         # Resumed first: a server that misses the resumption may end the whole session (vsftpd does).

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pasvport.doctor.client import Control, Patience, ProbeError, protect, read_all
@@ -13,7 +14,8 @@ from pasvport.doctor.listing import read_listing
 from pasvport.doctor.visit import Listing, LoginSeen, PassiveSeen
 from pasvport.errors import ProtocolError
 from pasvport.ftp.grammar import Reply
-from pasvport.ftp.passive import Target, parse_227, parse_229
+from pasvport.ftp.passive import Target, named_target
+from pasvport.record import DataMode
 
 _ASKS = 12
 """PASV and EPSV each: a range that is wrong by half is missed once in sixteen million times."""
@@ -79,34 +81,54 @@ def log_in(control: Control, login: Credentials) -> LoginSeen:
 
 
 def ask_passive(control: Control) -> PassiveSeen:
-    """What PASV and EPSV answer, asked several times. The last answer's port is left open."""
+    """What PASV answers, asked several times, and EPSV where PASV names no port. The last answer's port is left open.
+
+    Where PASV works EPSV is for `ask_extended`, at the end of the session: there are servers that never answer it, or
+    hang up.
+    """
+    targets, pasv, rubbish = _asked(control, DataMode.PASV)
+    if targets:
+        named = tuple(target for target in targets if target.host)
+        return PassiveSeen(named, pasv, tuple(target.port for target in targets if not target.host))
+    extended, epsv, also = _asked(control, DataMode.EPSV)
+    if not extended and (rubbish or also):
+        raise ProbeError(rubbish or also, protocol=True)
+    return PassiveSeen((), pasv, tuple(target.port for target in extended), epsv)
+
+
+def ask_extended(control: Control, seen: PassiveSeen) -> PassiveSeen:
+    """`seen` with what EPSV answers, asked several times. The session may not be usable afterwards."""
+    try:
+        found, refusal, rubbish = _asked(control, DataMode.EPSV)
+    except ProbeError as error:
+        return replace(seen, epsv_trouble=str(error))
+    ports = (*seen.ports, *(target.port for target in found))
+    return replace(seen, ports=ports, epsv_refusal=refusal, epsv_trouble=rubbish)
+
+
+def _asked(control: Control, mode: DataMode) -> tuple[list[Target], str, str]:
+    """The ports named, the refusal that ended them, and what was no answer to that command."""
     targets: list[Target] = []
-    ports: list[int] = []
-    pasv = epsv = ""
     for _ in range(_ASKS):
-        reply = control.ask("EPSV")
-        if reply.code != 229:
-            epsv = words(reply)
-            break
-        ports.append(_port(reply))
-    for _ in range(_ASKS):
-        reply = control.ask("PASV")
-        if reply.code != 227:
-            pasv = words(reply)
-            break
-        targets.append(_target(reply))
-    return PassiveSeen(tuple(targets), pasv, tuple(ports), epsv)
+        reply = control.ask(mode)
+        if reply.code not in (227, 229):
+            return targets, words(reply), ""
+        try:
+            targets.append(named_target(reply, mode))
+        except ProtocolError as error:
+            return targets, "", f"{mode}: {error}: {words(reply)}"
+    return targets, "", ""
 
 
 def open_port(control: Control) -> int:
     """The port of a new passive transfer, whichever way the server gives one."""
-    reply = control.ask("PASV")
-    if reply.code == 227:
-        return _target(reply).port
-    reply = control.ask("EPSV")
-    if reply.code != 229:
-        raise ProbeError(words(reply))
-    return _port(reply)
+    reply = None
+    for mode in (DataMode.PASV, DataMode.EPSV):
+        reply = control.ask(mode)
+        with contextlib.suppress(ProtocolError):
+            return named_target(reply, mode).port
+    assert reply is not None
+    raise ProbeError(words(reply))
 
 
 def list_directory(control: Control, connection: socket.socket, patience: Patience, wrap: Wrap | None) -> Listing:
@@ -130,20 +152,6 @@ def _read_data(connection: socket.socket, patience: Patience, wrap: Wrap | None)
             return read_all(protected, patience, _LISTING_LIMIT), ""
     except ProbeError as error:
         return b"", str(error)
-
-
-def _target(reply: Reply) -> Target:
-    try:
-        return parse_227(reply.text)
-    except ProtocolError as error:
-        raise ProbeError(f"PASV: {error}: {words(reply)}", protocol=True) from error
-
-
-def _port(reply: Reply) -> int:
-    try:
-        return parse_229(reply.text)
-    except ProtocolError as error:
-        raise ProbeError(f"EPSV: {error}: {words(reply)}", protocol=True) from error
 
 
 def words(reply: Reply) -> str:

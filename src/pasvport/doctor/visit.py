@@ -61,7 +61,10 @@ class LoginSeen:
 
 @dataclass(frozen=True, slots=True)
 class PassiveSeen:
-    """Answers to PASV and EPSV, each asked several times; `trouble` is why the data connection failed."""
+    """Answers to PASV and EPSV, each asked several times; `trouble` is why the data connection failed.
+
+    `epsv_trouble` is why EPSV was neither refused nor led to a port that opens.
+    """
 
     targets: tuple[Target, ...] = ()
     pasv_refusal: str = ""
@@ -69,6 +72,7 @@ class PassiveSeen:
     epsv_refusal: str = ""
     dialled: int = 0
     trouble: str = ""
+    epsv_trouble: str = ""
 
     @property
     def every_port(self) -> tuple[int, ...]:
