@@ -1,4 +1,4 @@
-"""What curl, lftp, wget and ftplib accept from an odd server they accept from it through the balancer.
+"""What curl, lftp, wget, ftplib, tnftp and aioftp accept from an odd server they accept from it through the balancer.
 
 Every client meets every server directly first, and then through `mode ftp`: what worked must work. The check of the
 configuration must find every server up that serves any of them.
@@ -6,6 +6,7 @@ configuration must find every server up that serves any of them.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import ftplib
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import aioftp
 import pytest
 
 from farm.front import Address, Front, Section
@@ -202,9 +204,25 @@ def python_put(where: Address, patience: int) -> bytes:
     return b""
 
 
+def tnftp(where: Address, patience: int) -> bytes:
+    return run(patience, "tnftp", "-o", "-", url(where))
+
+
+def aio(where: Address, patience: int) -> bytes:
+    async def get() -> bytes:
+        session = aioftp.Client.context(*where, "u", "p", socket_timeout=patience, path_timeout=patience)
+        async with session as client, client.download_stream("file") as stream:
+            return await stream.read()
+
+    async def bounded() -> bytes:
+        return await asyncio.wait_for(get(), patience)
+
+    return asyncio.run(bounded())
+
+
 Deed = Callable[[Address, int], bytes]
 DEEDS: dict[str, Deed] = {
-    deed.__name__: deed for deed in (curl, curl_pasv, curl_put, lftp, wget, python_get, python_put)
+    deed.__name__: deed for deed in (curl, curl_pasv, curl_put, lftp, wget, python_get, python_put, tnftp, aio)
 }
 
 
@@ -212,7 +230,7 @@ def outcome(deed: Deed, where: Address, patience: int) -> bytes | str:
     """What it got, or in its own words why not."""
     try:
         return deed(where, patience)
-    except (ClientFailedError, *ftplib.all_errors) as failure:
+    except (ClientFailedError, aioftp.AIOFTPException, *ftplib.all_errors) as failure:
         return f"{type(failure).__name__}: {failure}"
 
 

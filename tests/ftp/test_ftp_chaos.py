@@ -116,7 +116,7 @@ class Chaos:
         assert len(dialogue._reader._buffer) <= REPLY
         if dialogue._path is not None:
             assert len(dialogue._path.behind) <= 12 * REPLY
-        assert len(dialogue._kept) <= 12 * REPLY
+        assert len(dialogue._kept or b"") <= 12 * REPLY
 
     def answer(self, *, well: bool) -> bool:
         """Answer the oldest question."""

@@ -195,16 +195,30 @@ class ReplyReader:
             if not end:
                 return self._unfinished()
             head = self._head or _head_of(buffer[at : min(end, at + _HEAD)])
-            self._head = b""
-            self._at = self._scanned = end
             was_open = self._code
             self.doubt = self.faint = 0
             code = self._ends(head) if was_open else self._first(head)
-            if code > 0:
+            if (
+                not was_open
+                and self._begin < at
+                and not self._head
+                and (code or self._code or self.doubt or self.faint)
+            ):
+                return self._text_before(at)
+            self._head = b""
+            self._at = self._scanned = end
+            if code:
                 self._code = b""
                 return Reply(code, self._taken(end))
-            if self.doubt or not (self._code or was_open):
+            if self.doubt or self.faint:
                 return Reply(_CODES.get(self._code, 0), self._taken(end), complete=False)
+
+    def _text_before(self, at: int) -> Reply:
+        """Lines of bare text, before one of another kind; that one is read anew."""
+        self._code = b""
+        self._scanned = at
+        self.doubt = self.faint = 0
+        return Reply(0, self._taken(at), complete=False)
 
     def rest(self) -> Reply | None:
         """The lines so far of a reply that goes on, as far as they were not handed out."""

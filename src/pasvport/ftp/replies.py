@@ -54,7 +54,7 @@ class Replies(Login):
 
     def __init__(self, settings: Settings) -> None:
         Login.__init__(self, settings)
-        self._kept = b""
+        self._kept: bytearray | None = None
         """What has come of a reply that is read as a whole."""
         self._inside = False
         """A reply has begun, which is `_owner`'s."""
@@ -66,7 +66,7 @@ class Replies(Login):
 
     def _forget_server(self) -> None:
         super()._forget_server()
-        self._kept, self._inside, self._owner = b"", False, None
+        self._kept, self._inside, self._owner = None, False, None
         self._midway = self._overdue = False
 
     def _say(self, code: int, text: str | bytes) -> None:
@@ -102,9 +102,9 @@ class Replies(Login):
 
     def _dispose(self, reply: Reply) -> None:
         """Of a reply that is whole, or whose last piece this is."""
-        if self._kept:
-            reply = Reply(reply.code, self._kept + reply.raw)
-            self._kept = b""
+        if self._kept is not None:
+            reply = Reply(reply.code, bytes(self._kept) + reply.raw)
+            self._kept = None
         inside, owner = self._inside, self._owner
         self._inside, self._owner = False, None
         if self._phase is _WELCOMING:
@@ -156,6 +156,8 @@ class Replies(Login):
                     self._keep(reply.raw)
 
     def _keep(self, data: bytes) -> None:
+        if self._kept is None:
+            self._kept = bytearray()
         self._kept += data
         if len(self._kept) > _MOST_KEPT:
             raise ProtocolError("reply too long", Side.SERVER)
