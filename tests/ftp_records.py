@@ -31,6 +31,7 @@ FTP = FtpSessionRecord(
     bytes_out=1048576,
     login_failures=4,
     strangers=5,
+    conflicts=8,
     strays=6,
     redispatches=7,
     blind=True,

@@ -217,6 +217,7 @@ FRONTEND_COUNTERS = (
     "ftp_stranger",
     "ftp_refused",
     "ftp_pasv_cur",
+    "ftp_conflict",
 )
 LISTENER_COUNTERS = ("scur", "smax", "stot", "bin", "bout", "dcon", "dses")
 BACKEND_COUNTERS = (
@@ -330,6 +331,8 @@ class DataEnding(StrEnum):
     SERVER_ABORT = "server-abort"
     CUT = "cut"
     """By the balancer: ABOR, a stall, a refusal, the end of the session."""
+    CONFLICT = "conflict"
+    """By the balancer, before the first: two connections came for the client's one."""
 
 
 @dataclass(slots=True)
@@ -395,6 +398,7 @@ class FtpSessionRecord:
     bytes_out: int = 0
     login_failures: int = 0
     strangers: int = 0
+    conflicts: int = 0
     strays: int = 0
     redispatches: int = 0
     blind: bool = False

@@ -69,7 +69,7 @@ def test_a_session_its_lease_and_its_transfer_are_seen_and_cut(served):
     (lease,) = rows(api, "leases")
     assert lease["port"] in pool
     assert (lease["frontend"], lease["network"], lease["connected"]) == ("fe", "127.0.0.1", False)
-    pool_of = {"frontend": "fe", "size": 8, "leased": 1, "failed": 0}
+    pool_of = {"frontend": "fe", "size": 8, "leased": 1, "failed": 0, "conflicts": 0}
     assert rows(api, "pools") == [{**pool_of, "used": 1, "awaited": 1}]
     assert rows(api, "sessions")[0]["doing"] == "idle"
 

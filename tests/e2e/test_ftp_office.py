@@ -307,11 +307,12 @@ def quit_politely(client: RawClient, port: int, scripted: Scripted) -> None:
     client.quit()
 
 
-def connect(client: RawClient, port: int, scripted: Scripted) -> None:
+def transfer(client: RawClient, port: int, scripted: Scripted) -> None:
     client.dial(port)
+    client.ask("RETR x", 150)
 
 
-WAYS = (take_another, hang_up, crash, lose_the_server, abort, be_refused, be_cut_off, quit_politely, connect)
+WAYS = (take_another, hang_up, crash, lose_the_server, abort, be_refused, be_cut_off, quit_politely, transfer)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)

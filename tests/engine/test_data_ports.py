@@ -7,6 +7,7 @@ import resource
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -33,10 +34,13 @@ class Holder:
 
     def __init__(self) -> None:
         self.claims: list[str] = []
+        self.is_ready = True
 
-    def claimed(self, descriptor: int, host: str) -> None:
-        socket.socket(fileno=descriptor).close()
-        self.claims.append(host)
+    def claimed(self, descriptor: int, host: str) -> bool:
+        if self.is_ready:
+            socket.socket(fileno=descriptor).close()
+            self.claims.append(host)
+        return self.is_ready
 
 
 class Office:
@@ -131,7 +135,7 @@ def test_a_stranger_consumes_nothing(office: Office) -> None:
     with socket.create_connection((HERE, lease.port)):
         while not holder.claims:
             office.loop.turn(5)
-    assert (lease.strangers, holder.claims, office.turned_away, office.leased) == (1, [HERE], 1, 0)
+    assert (lease.strangers, holder.claims, office.turned_away, office.leased) == (1, [HERE], 1, 1)
 
 
 def stranger_comes(office: Office, port: int) -> None:
@@ -141,6 +145,34 @@ def stranger_comes(office: Office, port: int) -> None:
             office.loop.turn(5)
         with pytest.raises(ConnectionResetError):
             stranger.recv(1)
+
+
+def test_who_comes_before_anybody_can_know_the_port_is_a_stranger(office: Office) -> None:
+    holder = Holder()
+    holder.is_ready = False
+    lease = office.lease(HERE, holder)
+    with socket.create_connection((HERE, lease.port)) as early:
+        while not office.turned_away:
+            office.loop.turn(5)
+        with pytest.raises(ConnectionResetError):
+            early.recv(1)
+    assert (lease.strangers, lease.connected, office.leased) == (1, False, 1)
+
+
+def test_a_lease_stands_while_others_come_for_it(office: Office) -> None:
+    """Who of them is meant is for its holder to say."""
+    holder = Holder()
+    lease = office.lease(HERE, holder)
+    with socket.create_connection((HERE, lease.port)), socket.create_connection((HERE, lease.port)):
+        while len(holder.claims) < 2:
+            office.loop.turn(5)
+    assert (lease.connected, office.leased) == (True, 1)
+    with socket.create_connection((HERE, lease.port)):
+        # Before a transfer starts, who has come by then is looked for.
+        lease.door.look()
+    assert len(holder.claims) == 3
+    lease.give_back()
+    lease.door.look()
 
 
 def test_each_lease_knows_the_strangers_of_its_own_time() -> None:
@@ -219,6 +251,43 @@ def test_nothing_listens_that_nobody_leases(office: Office) -> None:
     office.loop.turn(0)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((HERE, lease.port))
+
+
+def test_every_port_is_as_likely_as_any_other() -> None:
+    """One client after the other, of several workers too, which is what anybody can watch from outside."""
+    for workers in (1, 2):
+        office = Office(free_ports(12), workers=workers)
+        try:
+            found = Counter[int]()
+            for _ in range(3600):
+                lease = office.lease(HERE)
+                found[lease.port] += 1
+                lease.give_back()
+            expected = 3600 / (12 if workers == 1 else 11)
+            assert len(found) == (12 if workers == 1 else 11)
+            assert all(0.75 * expected < count < 1.25 * expected for count in found.values()), found
+        finally:
+            office.close()
+
+
+def test_a_worker_opens_its_share_of_a_small_pool_and_then_lets_clients_share() -> None:
+    ports = free_ports(11)
+    one, other = Office(ports, worker=0, workers=2), Office(ports, worker=1, workers=2)
+    try:
+        for number in range(60):
+            assert one.lease(f"10.0.0.{number}") is not None
+        assert len(one.ports.doors) == 6
+        # One address may have as many ports as the others leave.
+        taken = [lease.port for _ in range(12) if (lease := other.lease(HERE)) is not None]
+        assert len(set(taken)) == len(taken) == 5
+        for each in list(one.ports.doors.values()):
+            for lease in list(each.leases.values()):
+                lease.give_back()
+        assert one.ports.pools[0].opened == 0
+        assert sum(other.lease(HERE) is not None for _ in range(12)) == 5
+    finally:
+        one.close()
+        other.close()
 
 
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(0))

@@ -153,6 +153,7 @@ class Chaos:
             evts.ClientLeft(reset=number % 2 == 0),
             evts.ServerLeft(),
             evts.DataPortLeased(path + 90, 1),
+            evts.ClientDataConflict(path, "192.0.2.7"),
             evts.ServerDataConnected(path + 90),
             evts.DataFinished(path + 90, 1, DataEnding.COMPLETE),
             evts.DrainRequested("reload"),

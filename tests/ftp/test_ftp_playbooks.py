@@ -639,6 +639,107 @@ def test_550_after_the_client_connected() -> None:
     )
 
 
+def test_two_connections_for_one_before_the_transfer_command() -> None:
+    """The server never hears of the transfer; the next command is obeyed as ever."""
+    dialogue = play(
+        READY
+        + """
+        > ClientDataConnected 1 192.0.2.7
+        > ClientDataConflict 1 192.0.2.7
+        < DropData 1
+        > ClientSent NOOP
+        < SendToServer NOOP
+        > ServerSent 200 here
+        < SendToClient 200 here
+        > ClientSent STOR x
+        < SendToClient 425 Two data connections came from your address: neither is served.
+        < RecordTransfer STOR x 425 0 conflict PC
+        > ClientSent STOR x
+        < SendToClient 425 Use PASV or EPSV first.
+    """
+    )
+    assert dialogue.record.conflicts == 1
+    assert dialogue.record.failed_transfers == 1
+
+
+def test_two_connections_for_one_before_the_servers_stands() -> None:
+    """The transfer command, which waits for the server's data connection, waits no longer."""
+    before = READY.replace("> ServerDataConnected 1\n", "")
+    play(
+        before
+        + """
+        > ClientDataConnected 1 192.0.2.7
+        > ClientSent RETR file
+        > ClientDataConflict 1 192.0.2.7
+        < DropData 1
+        < SendToClient 425 Two data connections came from your address: neither is served.
+        < RecordTransfer RETR file 425 0 conflict PC
+    """
+    )
+    play(
+        before
+        + """
+        > ServerDataFailed 1 refused
+        < SendToServer PASV
+        > ClientDataConflict 1 192.0.2.7
+        < DropData 1
+        > ServerSent 227 There (10,0,0,1,15,161)
+        > ClientSent RETR file
+        < SendToClient 425 Two data connections came from your address: neither is served.
+        < RecordTransfer RETR file 425 0 conflict PC
+    """
+    )
+
+
+def test_two_connections_for_one_that_is_given_up() -> None:
+    play(
+        READY
+        + """
+        > ClientDataConnected 1 192.0.2.7
+        > ClientDataConflict 1 192.0.2.7
+        < DropData 1
+        > ClientSent EPSV
+        < RecordTransfer - 0 0 conflict PC
+        < LeaseDataPort 2
+        < SendToServer EPSV
+    """
+    )
+
+
+def test_two_connections_for_one_after_the_transfer_command() -> None:
+    play(
+        READY
+        + """
+        > ClientDataConnected 1 192.0.2.7
+        > ClientSent RETR file
+        < SendToServer RETR file
+        > ClientDataConflict 1 192.0.2.7
+        < SendToClient 425 Two data connections came from your address: neither is served.
+        < DropData 1
+        > ServerSent 150 opening
+        > ServerSent 426 broken
+        < RecordTransfer RETR file 425 0 conflict PC
+        > ClientSent NOOP
+        < SendToServer NOOP
+    """
+    )
+
+
+def test_two_connections_for_one_together_with_the_start() -> None:
+    """The second was found when the bytes were about to move; none has."""
+    play(
+        MOVING
+        + """
+        > ClientDataConflict 1 192.0.2.7
+        < SendToClient 425 Two data connections came from your address: neither is served.
+        < AbortTransfer 1
+        > DataFinished 1 0 cut
+        > ServerSent 426 broken
+        < RecordTransfer RETR a 425 0 conflict PC
+    """
+    )
+
+
 def test_226_without_1xx() -> None:
     play(
         READY

@@ -31,6 +31,7 @@ SESSION_VALUES = {
     "FB ftp.bytes_out": ("1048576", "0"),
     "Flf ftp.login_failures": ("4", "0"),
     "Fst ftp.strangers": ("5", "0"),
+    "Fcf ftp.conflicts": ("8", "0"),
     "Fry ftp.strays": ("6", "0"),
     "Frd ftp.redispatches": ("7", "0"),
     "Fb ftp.blind": ("1", "0"),

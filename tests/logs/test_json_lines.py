@@ -121,6 +121,7 @@ def test_a_session_in_mode_ftp(utc: None) -> None:
         "ftp_bytes_out": 1048576,
         "ftp_login_failures": 4,
         "ftp_strangers": 5,
+        "ftp_conflicts": 8,
         "ftp_strays": 6,
         "ftp_redispatches": 7,
         "ftp_blind": True,

@@ -123,7 +123,8 @@ _NO_HTTP_FRONTEND = dict.fromkeys(
     ("dreq", "dresp", "req_rate", "req_rate_max", "req_tot", "comp_in", "comp_out", "comp_byp", "comp_rsp", "wrew"), 0
 )
 """What HAProxy counts for every frontend though only rules and HTTP can make it more than 0."""
-_FTP_DOORS = ("ftp_lease", "ftp_lease_cur", "ftp_lease_fail", "ftp_stranger", "ftp_refused", "ftp_pasv_cur")
+_FTP_LEASES = ("ftp_lease", "ftp_lease_cur", "ftp_lease_fail", "ftp_pasv_cur")
+_FTP_DOORS = (*_FTP_LEASES, "ftp_stranger", "ftp_refused", "ftp_conflict")
 
 
 def _frontend(served: Served, proxy: Proxy) -> Values:

@@ -84,6 +84,19 @@ def met_a_server(descriptor: int) -> bool:
         borrowed.detach()
 
 
+def withdrawn(descriptor: int) -> bool:
+    """Whether the peer has ended a connection on which it had not said a word, or has reset it."""
+    borrowed = _borrow(descriptor)
+    try:
+        return not borrowed.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        borrowed.detach()
+
+
 def connect_error(descriptor: int) -> int:
     """Why a connection attempt failed, 0 when it did not."""
     borrowed = _borrow(descriptor)

@@ -121,6 +121,7 @@ class FrontendCells(_Cells):
     ftp_stranger: int
     ftp_refused: int
     ftp_pasv_cur: int
+    ftp_conflict: int
 
 
 class ListenerCells(_Cells):

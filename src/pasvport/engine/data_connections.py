@@ -1,10 +1,14 @@
 """The two data connections of one path of an FTP session: awaited or dialled, then pumped in one direction.
 
-Nothing is read from either before the transfer starts. It ends as a stream of bytes should: the sender's FIN becomes
-the receiver's FIN, after the last byte; anything else resets both sides, so that what was cut short never looks
-complete. That holds for the death of this process too: until the sender's FIN was met, the receiver's connection is one
-that close() resets. A download is over when the client's kernel has every byte, because 226 must not overtake them
-(`ftp-balancing` point 24); an upload when the server was given FIN, because only then does it say 226.
+Nothing is read from either before the transfer starts. Until then the client's port stays open: two connections from
+its address are one too many, and neither is served; one that was given up before the other came is a client that tries
+again.
+
+A transfer ends as a stream of bytes should: the sender's FIN becomes the receiver's FIN, after the last byte; anything
+else resets both sides, so that what was cut short never looks complete. That holds for the death of this process too:
+until the sender's FIN was met, the receiver's connection is one that close() resets. A download is over when the
+client's kernel has every byte, because 226 must not overtake them (`ftp-balancing` point 24); an upload when the server
+was given FIN, because only then does it say 226.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from pasvport.engine.connected import (
     reset_on_close,
     shut_writing,
     unacknowledged,
+    withdrawn,
 )
 from pasvport.engine.data_ports import Lease
 from pasvport.engine.loop import READABLE
@@ -58,6 +63,12 @@ class Owner(Protocol):
     def met_strangers(self, count: int) -> None:
         """So many came to the leased port who were not awaited; they were dropped."""
 
+    def is_announced(self, path: int) -> bool:
+        """Whether the client was told the port of `path`."""
+
+    def met_conflict(self, path: int, host: str) -> None:
+        """Two connections came to the port of `path` for one; both were reset."""
+
 
 class DataConnections:
     """Of one path. `path` is its number in the dialogue; times are monotonic seconds, 0.0: not yet."""
@@ -66,6 +77,7 @@ class DataConnections:
         "bucket",
         "client",
         "client_came",
+        "contested",
         "deadline",
         "dialling_client",
         "direction",
@@ -112,17 +124,34 @@ class DataConnections:
         """Bytes of the server, or its end, were reported before the transfer started; no edge tells of them again."""
         self.settling = False
         """Every byte was given to the client's kernel; its acknowledgement is awaited."""
-        self.is_over = self.turn_pending = False
+        self.is_over = self.turn_pending = self.contested = False
         self.deadline = NEVER
         self.bucket: int | None = None
 
     # --- the client's side ----------------------------------------------------------------------------------------
 
-    def claimed(self, descriptor: int, host: str) -> None:
-        """The client reached the leased port."""
-        self._end_lease()
-        self.plant.loop.add(descriptor, self)
-        self._client_connected(descriptor, host)
+    def claimed(self, descriptor: int, host: str) -> bool:
+        """The client, or somebody with its address, reached the leased port."""
+        if not self.owner.is_announced(self.path):
+            return False
+        former = self.client
+        if former < 0:
+            self.plant.loop.add(descriptor, self)
+            self._client_connected(descriptor, host)
+        elif withdrawn(former):
+            self._close_client()
+            self.plant.loop.add(descriptor, self)
+            self.client, self.peer = descriptor, host
+        elif withdrawn(descriptor):
+            os.close(descriptor)
+        else:
+            self.contested = True
+            reset_on_close(descriptor)
+            os.close(descriptor)
+            self._end_lease()
+            self._close_client(reset=True)
+            self.owner.met_conflict(self.path, host)
+        return True
 
     def _end_lease(self) -> None:
         lease = self.lease
@@ -232,8 +261,13 @@ class DataConnections:
     # --- the transfer ---------------------------------------------------------------------------------------------
 
     def start(self, direction: Direction) -> None:
-        """Both connections stand: move the bytes."""
+        """Both connections stand: move the bytes, unless a second client waits at the door."""
         self.direction = direction
+        if self.lease is not None:
+            self.lease.door.look()
+            if self.contested:
+                return
+            self._end_lease()
         down = direction is Direction.DOWNLOAD
         self.pump = Pump(self.server, self.client) if down else Pump(self.client, self.server)
         if not down:
@@ -363,7 +397,12 @@ class DataConnections:
     # --- the end --------------------------------------------------------------------------------------------------
 
     def drop(self) -> None:
-        """Give everything back; nothing is told. Where bytes were moved, they shall not look complete."""
+        """Give everything back; nothing is told. Where bytes were moved, they shall not look complete.
+
+        Nor shall an upload that the server may have been asked for be stored as an empty file.
+        """
+        if self.server >= 0 and self.server_came:
+            reset_on_close(self.server)
         self._end(reset=self.pump is not None)
 
     def _end(self, *, reset: bool) -> None:

@@ -3,12 +3,13 @@
 A port that listens is a door. Sessions of different clients may hold leases on one door at once, because whoever comes
 is recognised by address, in one look; two leases that the same address could claim never share one. A stranger is reset
 at once and costs the same however many leases there are: the door counts, and a lease knows where the count stood when
-it began. Doors are bound when their first lease is granted and closed with their last, so a port of the pool listens
-only while somebody is awaited there.
+it began. A lease stands until its transfer starts; who comes second for it is the holder's to judge. Doors are bound
+when their first lease is granted and closed with their last, so a port of the pool listens only while it is leased.
 
-Workers share a pool without talking: each begins with its own part of the ports, in random order (RFC 2577 section 4),
-and goes on with the others', which bind() refuses while another worker has them. One port of each part is never lent:
-a single one serves any number of different addresses, so no client can starve those of the other workers.
+Workers share a pool without talking: each chooses at random (RFC 2577 section 4) among all ports, of which bind()
+refuses those that another worker has opened. A worker that has opened its share of the pool lets clients share what it
+has, and opens more only for an address that holds a lease on all of them. One port of each share is never lent: a
+single one serves any number of different addresses, so no client can starve those of the other workers.
 
 Where sessions may go blind (`option ftp-auth-tls pass`) nobody can know which port a client was told; then the whole
 range listens from the start, as in `mode tcp`, and leases are looked up at the same doors.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import errno
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +37,7 @@ from pasvport.sight import LeaseSight
 
 _ACCEPTABLE = 0x001
 _GUESSES = 8
-"""Random ports looked at before the rest of the pool is gone through in order."""
+"""Random ports looked at before the whole pool is gone through."""
 _WILDCARDS = ("*", "", "0.0.0.0", "::")
 _BATCH = 64
 _NO_PORTS = PortRange(0, 0)
@@ -47,14 +49,17 @@ _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 class Holder(Protocol):
     """Who holds a lease."""
 
-    def claimed(self, descriptor: int, host: str) -> None:
-        """The awaited peer connected: the descriptor is the holder's, the lease is over."""
+    def claimed(self, descriptor: int, host: str) -> bool:
+        """Somebody with the awaited address connected, perhaps not the first; the lease stands until it is given back.
+
+        False: nobody can be meant yet. Else the descriptor, which does not block, is the holder's.
+        """
 
 
 class Lease:
-    """One port of the pool, held for one session until it is claimed or given back."""
+    """One port of the pool, held for one session until it is given back."""
 
-    __slots__ = ("_strangers", "claim", "door", "granted", "holder")
+    __slots__ = ("_strangers", "claim", "connected", "door", "granted", "holder")
 
     def __init__(self, door: Door, claim: Claim, holder: Holder, now: float) -> None:
         self.door = door
@@ -62,6 +67,8 @@ class Lease:
         self.claim = claim
         self.holder = holder
         self._strangers = door.strangers
+        self.connected = False
+        """Somebody has come."""
 
     @property
     def strangers(self) -> int:
@@ -80,13 +87,16 @@ class Lease:
 class Door:
     """One address and port where leases wait. Without a socket of its own, a standing door brings it who comes."""
 
-    def __init__(self, ports: DataPorts, host: str, port: int, sock: _socket.socket | None) -> None:
+    def __init__(self, ports: DataPorts, pool: Pool, host: str, port: int, sock: _socket.socket | None) -> None:
         self.ports = ports
+        self.pool = pool
         self.host = host
         self.port = port
         self.leases: dict[Claim, Lease] = {}
         self.strangers = 0
         self._sock = sock
+        self._rests = False
+        pool.opened += 1
         if sock is not None:
             ports.plant.loop.add(sock.fileno(), self, _ACCEPTABLE)
 
@@ -106,7 +116,8 @@ class Door:
 
     def close(self) -> None:
         """Nobody is awaited here."""
-        self.ports.doors.pop((self.host, self.port), None)
+        if self.ports.doors.pop((self.host, self.port), None) is not None:
+            self.pool.opened -= 1
         if self._sock is not None:
             # The descriptor lives until this batch of events is over; its port is free at once.
             with contextlib.suppress(OSError):
@@ -115,29 +126,41 @@ class Door:
             self._sock = None
 
     def ready(self, descriptor: int, events: int) -> None:
-        """Somebody knocked."""
+        """Somebody knocked. Behind one who was awaited nobody is looked for: another knock is reported again."""
         for _ in range(_BATCH):
-            if self._sock is None:
+            caller = self._next()
+            if caller is None or self.ports.arrived(self, *caller):
                 return
-            try:
-                caller = accepted(self._sock)
-            except OSError:
-                self._rest()
-                return
+
+    def look(self) -> None:
+        """Take in everybody who has knocked by now."""
+        for _ in range(_BATCH):
+            caller = self._next()
             if caller is None:
                 return
             self.ports.arrived(self, *caller)
+
+    def _next(self) -> tuple[int, str] | None:
+        if self._sock is None or self._rests:
+            return None
+        try:
+            return accepted(self._sock)
+        except OSError:
+            self._rest()
+            return None
 
     def _rest(self) -> None:
         """No descriptor is left: a caller that cannot be taken would wake us for ever."""
         plant = self.ports.plant
         assert self._sock is not None
+        self._rests = True
         plant.loop.remove(self._sock.fileno())
         plant.exhausted()
         plant.starve(self)
 
     def feed(self) -> None:
         """There may be one now."""
+        self._rests = False
         if self._sock is not None:
             self.ports.plant.loop.add(self._sock.fileno(), self, _ACCEPTABLE)
 
@@ -169,9 +192,14 @@ class Pool:
         self.is_wildcard = host in _WILDCARDS
         self.host = "" if self.is_wildcard else unmapped(host)
         self.family = bind.endpoint.family
-        self._own = ports[worker::workers] or ports
-        self._lent = ports[workers:] if len(ports) >= 2 * workers else ports
-        """Without the first port of each worker's part, which is never lent to the others."""
+        enough = len(ports) >= 2 * workers
+        self._kept = ports[worker : worker + 1] if enough else ()
+        """The one port that only this worker uses."""
+        self._lent = ports[workers:] if enough else ports
+        self._size = len(self._kept) + len(self._lent)
+        self.share = -(-len(ports) // workers)
+        """How many ports this worker opens before clients of different addresses must share them."""
+        self.opened = 0
 
     def serves(self, host: str) -> bool:
         """Whether a client that dialled `host` reaches this pool's ports there."""
@@ -184,14 +212,19 @@ class Pool:
         return family is self.family or (both and family is Family.IPV4)
 
     def order(self, draw: Callable[[int], int]) -> Iterator[int]:
-        """All ports for this worker, some perhaps twice: a few at random from its part, then all, that part first."""
-        own = self._own
-        for _ in range(min(_GUESSES, len(own))):
-            yield own[draw(len(own))]
-        for part in (own, self._lent):
-            start = draw(len(part))
-            for step in range(len(part)):
-                yield part[(start + step) % len(part)]
+        """All ports for this worker, some perhaps twice: a few at random, then all in steps of a random length."""
+        size = self._size
+        for _ in range(min(_GUESSES, size)):
+            yield self._port(draw(size))
+        place, step = draw(size), draw(size)
+        while math.gcd(step, size) != 1:
+            step += 1
+        for _ in range(size):
+            yield self._port(place)
+            place = (place + step) % size
+
+    def _port(self, place: int) -> int:
+        return self._lent[place] if place < len(self._lent) else self._kept[0]
 
 
 def pools(proxy: Proxy, worker: int, workers: int) -> list[Pool]:
@@ -266,9 +299,15 @@ class DataPorts:
         """
         host = pool.host or dialled
         claim = self._claim_of(client)
+        if self.is_standing or pool.opened < pool.share:
+            return self._lease(pool, host, claim, holder, may_open=True)
+        found = self._lease(pool, host, claim, holder, may_open=False)
+        return found or self._lease(pool, host, claim, holder, may_open=True)
+
+    def _lease(self, pool: Pool, host: str, claim: Claim, holder: Holder, *, may_open: bool) -> Lease | None:
         for port in pool.order(self._draw):
             door = self.doors.get((host, port))
-            if door is None:
+            if door is None and may_open:
                 door = self._open(pool, host, port)
             if door is not None and claim not in door.leases:
                 return door.grant(claim, holder)
@@ -283,21 +322,22 @@ class DataPorts:
                 if error.errno in _TAKEN:
                     return None
                 raise
-        door = self.doors[host, port] = Door(self, host, port, sock)
+        door = self.doors[host, port] = Door(self, pool, host, port, sock)
         return door
 
     # --- arriving -------------------------------------------------------------------------------------------------
 
-    def arrived(self, door: Door, descriptor: int, host: str) -> None:
-        """Somebody connected to a leased port."""
+    def arrived(self, door: Door, descriptor: int, host: str) -> bool:
+        """Somebody connected to a leased port. False: a stranger, who was turned away."""
         lease = door.leases.get(self._claim_of(host))
-        if lease is None:
-            door.strangers += 1
-            self.turn_away(descriptor)
-            return
-        os.set_blocking(descriptor, False)
-        lease.give_back()
-        lease.holder.claimed(descriptor, host)
+        if lease is not None:
+            os.set_blocking(descriptor, False)
+            if lease.holder.claimed(descriptor, host):
+                lease.connected = True
+                return True
+        door.strangers += 1
+        self.turn_away(descriptor)
+        return False
 
     def awaited(self, host: str, port: int, caller: str) -> Door | None:
         """The door at `host` and `port`, if somebody waits there for `caller`."""
@@ -312,11 +352,13 @@ class DataPorts:
         borrowed.close()
 
     def leases(self) -> Iterator[LeaseSight]:
-        """The ports whose client is awaited."""
+        """The ports whose client is awaited, or whose transfer has not started."""
         now, worker = self.plant.loop.now, self.plant.counters.worker
         for door in self.doors.values():
             for claim, lease in door.leases.items():
-                yield LeaseSight(self._proxy.name, door.port, claim or "any", now - lease.granted, worker, False)
+                yield LeaseSight(
+                    self._proxy.name, door.port, claim or "any", now - lease.granted, worker, lease.connected
+                )
 
     def close(self) -> None:
         """Close every door."""

@@ -19,7 +19,8 @@ from pasvport.ftp.actions import (
     RecordTransfer,
     StartTransfer,
 )
-from pasvport.ftp.events import ClientDataFailed, DataPortLeased, LeaseFailed, ServerDataFailed
+from pasvport.ftp.events import ClientDataConflict, ClientDataFailed, DataPortLeased, LeaseFailed, ServerDataFailed
+from pasvport.ftp.states import PathState
 from pasvport.record import Culprit, DataMode, Direction, Stage, TransferRecord
 from pasvport.sight import TransferSight, session_id
 
@@ -79,6 +80,16 @@ class Transfers(Conversation):
     def met_strangers(self, count: int) -> None:
         """So many came to the leased port who were not awaited; they were dropped."""
         self.dialogue.record.strangers += count
+
+    def is_announced(self, path: int) -> bool:
+        """Whether the client was told the port of `path`. Who comes before that is somebody else."""
+        present = self.dialogue.path
+        return present is not None and present.number == path and present.state is not PathState.OPENING
+
+    def met_conflict(self, path: int, host: str) -> None:
+        """Two connections came to the port of `path` for the client's one; both were reset."""
+        self.plant.cells[self.service.cells.ftp_conflict] += 1
+        self.tell(ClientDataConflict(path, host))
 
     def drop_data(self, action: DropData) -> None:
         """Give up a path whose transfer was not started."""

@@ -123,6 +123,7 @@ _FTP = (
     ("ftp_stranger", "MCP", "u64", "FTP data connections refused because of their address"),
     ("ftp_refused", "MCP", "u64", "FTP commands refused here"),
     ("ftp_pasv_cur", "MGP", "u64", "FTP transfers over a data port now"),
+    ("ftp_conflict", "MCP", "u64", "FTP data ports to which two connections came for one; neither was served"),
 )
 
 SEPARATOR = "-"

@@ -7,7 +7,7 @@ from pasvport.ftp.passive import Target
 from pasvport.ftp.states import PATH, PathState, Step
 from pasvport.record import Culprit, DataEnding, DataMode, Direction, Stage
 
-_BUSY = frozenset(PathState) - {PathState.READY, PathState.GONE}
+_BUSY = frozenset(PathState) - {PathState.READY, PathState.CONTESTED, PathState.GONE}
 _STARTED = frozenset({PathState.MOVING, PathState.HELD})
 
 
@@ -96,6 +96,17 @@ class DataPath:
         self.state = target
         return True
 
+    def note_conflict(self) -> None:
+        """Two connections came for the client's one."""
+        self.ending = DataEnding.CONFLICT
+        self.blame = self.blame or (Culprit.PROXY, Stage.CONNECT)
+
+    def note_end(self, size: int, how: DataEnding) -> None:
+        """The bytes have ended; where they were cut because of a conflict, that is how."""
+        self.size = size
+        if self.ending is not DataEnding.CONFLICT:
+            self.ending = how
+
     @property
     def is_busy(self) -> bool:
         """Further commands must wait."""
@@ -110,6 +121,11 @@ class DataPath:
     def is_started(self) -> bool:
         """StartTransfer was asked and DataFinished is still due."""
         return self.state in _STARTED
+
+    @property
+    def awaits_server(self) -> bool:
+        """The client was told its port, and the server's data connection is still to come."""
+        return self.state is PathState.READY and not self.server_connected
 
     @property
     def awaits_client(self) -> bool:

@@ -15,6 +15,7 @@ from pasvport.ftp.actions import Action
 from pasvport.ftp.data_path import DataPath
 from pasvport.ftp.events import (
     ClientConnected,
+    ClientDataConflict,
     ClientDataConnected,
     ClientDataFailed,
     ClientLeft,
@@ -262,7 +263,7 @@ class Dialogue(Requests):
         if self._phase is not Phase.LEAVING:
             self._data_finished(event)
         elif path is not None and path.number == event.path:
-            path.size, path.ending = event.size, event.how
+            path.note_end(event.size, event.how)
             self._path = None
             self._record_transfer(path)
             self._close()
@@ -310,6 +311,7 @@ _EVENTS: dict[type[Event], Callable[[Dialogue, Any], None]] = {
     ServerDataConnected: Dialogue._server_data_connected,
     ServerDataFailed: Dialogue._server_data_failed,
     ClientDataConnected: Dialogue._client_data_connected,
+    ClientDataConflict: Dialogue._client_data_conflict,
     ClientDataFailed: Dialogue._client_data_failed,
     DataFinished: Dialogue._finished,
     TimedOut: Dialogue._timed_out,

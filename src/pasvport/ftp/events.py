@@ -152,7 +152,20 @@ class ServerDataFailed:
 class ClientDataConnected:
     """The client reached the leased port from an address the policy admits, or DialClientData succeeded.
 
-    The engine accepts no further connection for this lease, and reads nothing before StartTransfer.
+    The engine reads nothing before StartTransfer. Until then the port stays open: a second connection that the policy
+    admits, while the first one stands, is a ClientDataConflict.
+    """
+
+    path: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDataConflict:
+    """Two connections came to the leased port that the policy admits, before StartTransfer or together with it.
+
+    Either may be the client's. The engine has reset both; a transfer that StartTransfer began moves no byte, and is
+    answered with DataFinished after AbortTransfer.
     """
 
     path: int
@@ -220,6 +233,7 @@ Event = (
     | ServerDataConnected
     | ServerDataFailed
     | ClientDataConnected
+    | ClientDataConflict
     | ClientDataFailed
     | DataFinished
     | TimedOut

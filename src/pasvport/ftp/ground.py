@@ -32,6 +32,8 @@ from pasvport.record import (
     TransferRecord,
 )
 
+NO_VERB = "-"
+"""Of a transfer that never was asked for, and is recorded because somebody came for it who may not have been asked."""
 _SYNCH_ABOR = b"\xff\xf4\xff\xf2"
 _DATA_MARK = 3
 _MOST_BEHIND = 256 * 1024
@@ -184,8 +186,9 @@ class Ground:
         path = self._path
         if path is None or path.is_started:
             return
-        asked = path.is_transferring
-        if path.state not in (PathState.ABANDONED, PathState.ENDED) and not path.aborted:
+        contested = path.state is PathState.CONTESTED
+        asked = path.is_transferring or contested
+        if path.state not in (PathState.ABANDONED, PathState.ENDED) and not (path.aborted or contested):
             self._do(DropData(path.number))
         path.take(Step.DROPPED)
         self._path = None
@@ -203,7 +206,7 @@ class Ground:
         culprit, stage = path.judged()
         record = TransferRecord(
             path.number,
-            command.verb,
+            command.verb or NO_VERB,
             command.argument,
             path.direction,
             user=session.user,

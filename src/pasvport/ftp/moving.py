@@ -11,6 +11,7 @@ import re
 from pasvport.ftp.actions import DialClientData, DropData, SendToClient, StartTransfer
 from pasvport.ftp.data_path import DataPath
 from pasvport.ftp.events import (
+    ClientDataConflict,
     ClientDataConnected,
     ClientDataFailed,
     DataFinished,
@@ -25,6 +26,7 @@ from pasvport.record import Culprit, DataEnding, Direction, Stage
 
 _ANNOUNCED = re.compile(rb"\(([0-9]{1,18}) bytes?\)")
 _WAITING = (PathState.ASKED, PathState.GRANTED)
+_CONFLICT = "Two data connections came from your address: neither is served."
 _LOST = "The data connection was lost: the transfer is not complete."
 
 
@@ -48,9 +50,15 @@ class Moving(Opening):
             self._say(425, self._no_data or NOTHING_PREPARED)
             self._no_data = ""
             return
-        path.take(Step.ASKED)
         path.command, path.restart = command, restart
         path.direction = VERBS[command.verb].direction or Direction.DOWNLOAD
+        if path.state is PathState.CONTESTED:
+            # The server was not asked: an upload has not touched the file that it would replace.
+            path.code = 425
+            self._say(425, _CONFLICT)
+            self._drop_path()
+            return
+        path.take(Step.ASKED)
         self._ask(command.line, Purpose.TRANSFER, command)
 
     def _abort(self, command: Command) -> None:
@@ -202,6 +210,20 @@ class Moving(Opening):
         if path is not None and not path.client_connected:
             self._abandon(path, 425, "Your data port cannot be reached.", (Culprit.CLIENT_ABORT, Stage.CONNECT))
 
+    def _client_data_conflict(self, event: ClientDataConflict) -> None:
+        """Somebody with the client's address may be after its file, or bring another: nobody gets it."""
+        path = self._current(event.path)
+        if path is None:
+            return
+        path.note_conflict()
+        self._record.conflicts += 1
+        if path.state is PathState.READY:
+            path.question = None
+            self._do(DropData(path.number))
+            path.take(Step.CONTESTED)
+        else:
+            self._abandon(path, 425, _CONFLICT, (Culprit.PROXY, Stage.CONNECT))
+
     def _client_never_came(self) -> None:
         """`timeout ftp-data`: a lease nobody used is given back; a transfer that waits for it ends in 425."""
         path = self._path
@@ -243,7 +265,7 @@ class Moving(Opening):
         path = self._current(event.path)
         if path is None or not path.is_started:
             return
-        path.size, path.ending = event.size, event.how
+        path.note_end(event.size, event.how)
         path.take(Step.DATA_ENDED)
         said_twice = next((each for each in self._expected if each is path.said_twice), None)
         if said_twice is not None and path.is_cut_short:

@@ -103,7 +103,7 @@ class Requests(Replies):
         if self._asks_to_log_in:
             return None
         if (path is None and not self._expected) or not self._is_busy:
-            waits = path is not None and not path.server_connected and _is_transfer(held[0])
+            waits = path is not None and path.awaits_server and _is_transfer(held[0])
             return held.pop(0) if self._draining is None and not waits else None
         if path is None or not path.is_transferring or len(self._expected) > MAX_IN_TRANSFER:
             return None

@@ -148,6 +148,7 @@ _DATA = (
     _row(_P.OPEN, events.ServerDataConnected, _COMMANDS, "the transfer command may go, the transfer may start"),
     _row(_P.OPEN, events.ServerDataFailed, _COMMANDS, "the other way; else 425, now or at the transfer command"),
     _row(_P.OPEN, events.ClientDataConnected, _STAYS, "the transfer may start"),
+    _row(_P.OPEN, events.ClientDataConflict, _COMMANDS, "425, now or at the transfer command"),
     _row(_P.OPEN, events.ClientDataFailed, _COMMANDS, "425"),
     _row(_P.OPEN, events.DataFinished, _COMMANDS, "the final reply is relayed, or a false one replaced by 426"),
 )
@@ -214,6 +215,7 @@ class PathState(StrEnum):
 
     OPENING = "Opening"
     READY = "Ready"
+    CONTESTED = "Contested"
     ASKED = "Asked"
     GRANTED = "Granted"
     MOVING = "Moving"
@@ -226,6 +228,7 @@ class PathState(StrEnum):
 PATHS: dict[PathState, str] = {
     PathState.OPENING: "a port is being leased, the server is asked for its own",
     PathState.READY: "the client was told 227, 229 or 200",
+    PathState.CONTESTED: "two connections came to the client's port; its transfer command is answered 425",
     PathState.ASKED: "the transfer command was forwarded",
     PathState.GRANTED: "the server said 1xx; both data connections are awaited",
     PathState.MOVING: "bytes move",
@@ -240,6 +243,7 @@ class Step(StrEnum):
     """What moves a data path."""
 
     ANNOUNCED = "announced"
+    CONTESTED = "second connection"
     DROPPED = "dropped"
     ASKED = "transfer command"
     GRANTED = "1xx"
@@ -254,6 +258,8 @@ PATH: dict[tuple[PathState, Step], PathState] = {
     (_S.OPENING, Step.ANNOUNCED): _S.READY,
     (_S.OPENING, Step.DROPPED): _S.GONE,
     (_S.READY, Step.DROPPED): _S.GONE,
+    (_S.READY, Step.CONTESTED): _S.CONTESTED,
+    (_S.CONTESTED, Step.DROPPED): _S.GONE,
     (_S.READY, Step.ASKED): _S.ASKED,
     (_S.ASKED, Step.GRANTED): _S.GRANTED,
     (_S.ASKED, Step.FINAL): _S.GONE,

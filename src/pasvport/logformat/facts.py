@@ -138,6 +138,7 @@ FTP_FACTS: tuple[Fact, ...] = (
     _session("FB", "bytes_out", Sort.NUMBER, "bytes downloaded on data connections"),
     _session("Flf", "login_failures", Sort.NUMBER, "logins that were refused"),
     _session("Fst", "strangers", Sort.NUMBER, "data connections refused because of where they came from"),
+    _session("Fcf", "conflicts", Sort.NUMBER, "data ports to which two connections came for one; neither was served"),
     _session("Fry", "strays", Sort.NUMBER, "replies of the server that nobody had asked for"),
     _session("Frd", "redispatches", Sort.NUMBER, "servers given up for another before the login"),
     _session("Fb", "blind", Sort.FLAG, "whether the session was encrypted end to end (AUTH TLS), unreadable here"),
@@ -146,7 +147,7 @@ FTP_FACTS: tuple[Fact, ...] = (
 
 TRANSFER_FACTS: tuple[Fact, ...] = (
     _transfer("Xn", "number", Sort.NUMBER, "number of the data path within its session"),
-    _transfer("Xv", "verb", Sort.TEXT, "the command: `RETR`, `STOR`, `LIST` ..."),
+    _transfer("Xv", "verb", Sort.TEXT, "the command: `RETR`, `STOR`, `LIST` ...; `-` where a conflict came before it"),
     _transfer("Xp", "path", Sort.FOREIGN, "its argument, as the client sent it"),
     _transfer("Xd", "direction", Sort.TEXT, "`download` (listings too) or `upload`"),
     _transfer("Xu", "user", Sort.FOREIGN, "the user who was logged in"),
@@ -159,7 +160,9 @@ TRANSFER_FACTS: tuple[Fact, ...] = (
     _transfer("Xdp", "port", Sort.NUMBER, "the balancer's data port for the client; 0 none"),
     _transfer("Xc", "code", Sort.NUMBER, "reply code that the client was told; 0 none"),
     _transfer("Xsc", "server_code", Sort.NUMBER, "reply code that the server gave; 0 none"),
-    _transfer("Xe", "ending", Sort.TEXT, "how the bytes ended: `complete` `client-abort` `server-abort` `cut`"),
+    _transfer(
+        "Xe", "ending", Sort.TEXT, "how the bytes ended: `complete` `client-abort` `server-abort` `cut` `conflict`"
+    ),
     _transfer("Xts", "termination_state", Sort.TEXT, "termination state of the transfer, two letters"),
     _transfer("Xci", "peer", Sort.TEXT, "address of the client's data connection"),
     _transfer("Xt", "date", Sort.DATE, "date of its start, local, with ms: `06/Feb/2009:12:12:51.443`", "started"),

@@ -239,6 +239,7 @@ def _pools(generation: Generation) -> Iterator[ftp_words.PoolSight]:
                 figures.frontend(proxy, "ftp_lease"),
                 figures.frontend(proxy, "ftp_lease_fail"),
                 awaited,
+                figures.frontend(proxy, "ftp_conflict"),
             )
 
 

@@ -18,9 +18,9 @@ class Column(NamedTuple):
 
 
 class PoolSight(NamedTuple):
-    """The data ports of one frontend, over all workers; `leased` and `failed` since the start.
+    """The data ports of one frontend, over all workers; `leased`, `failed` and `conflicts` since the start.
 
-    `used` have a transfer, or their client is `awaited`.
+    `used` have a transfer, or their client, or its transfer command, is `awaited`.
     """
 
     frontend: str
@@ -29,6 +29,7 @@ class PoolSight(NamedTuple):
     leased: int
     failed: int
     awaited: int = 0
+    conflicts: int = 0
 
 
 class Listing(NamedTuple):
@@ -107,6 +108,7 @@ LISTINGS = {
             Column("leased", "leased"),
             Column("failed", "failed"),
             Column("awaited", "awaited"),
+            Column("conflicts", "conflicts"),
         ),
     ),
 }

@@ -58,6 +58,7 @@ _FIELDS: Mapping[str, str] = {
     "passive": "ftp_pasv_cur",
     "leases_failed": "ftp_lease_fail",
     "strangers": "ftp_stranger",
+    "conflicts": "ftp_conflict",
     "address": "addr",
     "algorithm": "algo",
     "id": "sid",

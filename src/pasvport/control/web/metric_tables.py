@@ -85,7 +85,8 @@ FTP_GROUPS: dict[Kind, tuple[Shown, ...]] = {
         _FTP_EVERYWHERE
         + "leases_total=ftp_lease leases_current=ftp_lease_cur leases_failed_total=ftp_lease_fail "
         + "transfers_passive_current=ftp_pasv_cur "
-        + "strangers_total=ftp_stranger commands_refused_total=ftp_refused"
+        + "strangers_total=ftp_stranger conflicts_total=ftp_conflict "
+        + "commands_refused_total=ftp_refused"
     ),
     Kind.BACKEND: _shown(_FTP_EVERYWHERE),
     Kind.SERVER: _shown(_FTP_EVERYWHERE),

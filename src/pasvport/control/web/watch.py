@@ -27,6 +27,7 @@ _SHAKEN = 4
 _OF_FRONTENDS = (
     ("ftp_login_fail", "login", "failed login"),
     ("ftp_stranger", "stranger", "data connection from a stranger refused"),
+    ("ftp_conflict", "conflict", "two data connections came for one, neither was served"),
     ("ftp_lease_fail", "pool", "data port asked for in vain: the pool was empty"),
     ("eint", "error", "session ended by an internal error"),
 )
