@@ -235,6 +235,16 @@ class PassiveKnown:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginAnswered:
+    """Answer to LoginAsked, by its number; refused for `wait` seconds."""
+
+    proxy: int
+    number: int
+    allowed: bool
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The worker accepts."""
 
@@ -317,6 +327,31 @@ class PassiveLearnt:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginAsked:
+    """`ftp-login-limit`: may a login of `network` begin at this frontend? See LoginAnswered."""
+
+    proxy: Place
+    network: Word
+    number: Count
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailed:
+    """A login of `network` that was allowed has failed, and is about to be finished."""
+
+    proxy: Place
+    network: Word
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFinished:
+    """A login of `network` that was allowed is over."""
+
+    proxy: Place
+    network: Word
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something the operator should read, at a syslog level (0..7); said on stderr and in the global logs."""
 
@@ -339,6 +374,7 @@ FromSupervisor = (
     | TakeEntries
     | Ask
     | FeaturesKnown
+    | LoginAnswered
     | PassiveKnown
 )
 FromWorker = (
@@ -351,6 +387,9 @@ FromWorker = (
     | Answered
     | FeaturesLearnt
     | PassiveLearnt
+    | LoginAsked
+    | LoginFailed
+    | LoginFinished
     | Notice
 )
 Message = FromSupervisor | FromWorker

@@ -55,6 +55,9 @@ def front(servers: dict[str, Scripted]) -> Iterator[Front]:
     both = f"{line('one')}\n{line('two')}"
     with Front(
         Section("before", f"{limit}\n{line('slow')}"),
+        Section("spread", f"{limit} ipmask 8\n{line('slow')}"),
+        Section("one-by-one", f"{limit} ipmask 8\n{line('plain')}"),
+        Section("crowd", f"{limit} ipmask 8\n{line('slow')}"),
         Section("inside", f"{limit}\n{line('plain')}"),
         Section("piped", f"{limit}\n{line('plain')}"),
         Section("leaves", f"{limit}\n{line('slow')}"),
@@ -95,6 +98,44 @@ def test_connections_opened_beforehand(front: Front, servers: dict[str, Scripted
             codes.append(client.reply().code if said.code == 331 else said.code)
     assert guesses(servers["slow"], before) == LIMIT
     assert sorted(codes) == [421] * (60 - LIMIT) + [530] * LIMIT
+
+
+SOURCES = [f"127.0.7.{number}" for number in range(1, 41)]
+"""Of one network, in both workers."""
+
+
+def test_a_network_that_several_workers_serve(front: Front, servers: dict[str, Scripted]) -> None:
+    before = servers["slow"].count("PASS")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(front.client("spread", source)) for source in SOURCES]
+        for client in clients:
+            client.send("USER admin", "PASS wrong")
+        for client in clients:
+            said = client.reply()
+            assert said.code == 421 or client.reply().code in (421, 530)
+    assert guesses(servers["slow"], before) == LIMIT
+
+
+def test_its_addresses_one_after_another(front: Front, servers: dict[str, Scripted]) -> None:
+    before = servers["plain"].count("PASS")
+    for source in SOURCES:
+        with front.client("one-by-one", source, greeting=False) as client:
+            if client.reply().code == 220:
+                guess(client)
+    assert guesses(servers["plain"], before) == LIMIT
+
+
+def test_a_network_whose_logins_are_right(front: Front) -> None:
+    for _ in range(2):
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(front.client("crowd", source)) for source in SOURCES]
+            for client in clients:
+                client.send("USER joe", "PASS right")
+            for client in clients[::2]:
+                client.close()
+            for client in clients[1::2]:
+                client.expect(331)
+                client.expect(230)
 
 
 def test_again_and_again_inside_a_session(front: Front, servers: dict[str, Scripted]) -> None:

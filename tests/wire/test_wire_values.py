@@ -39,6 +39,9 @@ SOUND = (
     wire.Answered(7, wire.encode_rows([(1, "a")]), last=True),
     wire.FeaturesLearnt(0, 0, (b"MLST", b"UTF8")),
     wire.PassiveLearnt(0, 1, "PASV", "EPSV"),
+    wire.LoginAsked(0, "2001:db8::", 1),
+    wire.LoginFailed(0, "2001:db8::"),
+    wire.LoginFinished(0, "2001:db8::"),
     wire.Notice(4, "something"),
 )
 EVIL = ("\x1b]0;x\x07", "a\nb", "a\rb", "\x9b31m", "a\u2028b", "\u202egnp.exe", "\x7f", "\0")
@@ -172,6 +175,7 @@ def outside(kind: type, name: str) -> Any:
         (wire.Answered, "rows"): (b"\xff\xfe",),
         (wire.EntryLearnt, "key"): (b"\xff\xfe",),
         (wire.FeaturesLearnt, "features"): ([],),
+        (wire.LoginAsked, "number"): (1 << 31,),
     }.get((kind, name), ())
     return [value for value in WRONG if not any(value is each or value == each for each in fitting)]
 

@@ -22,6 +22,7 @@ from pasvport.control.doors import Doors
 from pasvport.control.features import Features
 from pasvport.control.idleness import Idleness
 from pasvport.control.journal import Journal
+from pasvport.control.login_limits import LoginLimits
 from pasvport.control.manner import Manner, Successor
 from pasvport.control.needed import needed
 from pasvport.control.openings import capability
@@ -44,6 +45,9 @@ from pasvport.wire import (
     EntryLearnt,
     FeaturesKnown,
     FeaturesLearnt,
+    LoginAsked,
+    LoginFailed,
+    LoginFinished,
     Message,
     Notice,
     ObservedErrors,
@@ -105,6 +109,7 @@ class Generation:
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
         self._for_workers = needed(config)
         self._validator = Validator(config)
+        self._logins = LoginLimits(config, self._loop.time)
         self.questions = Questions(lambda: self.crew.members, self._validator.rows)
         self._remarks = Remarks(self._loop.time, self._say_remark)
         self._told: dict[int, asyncio.Future[EntriesTold]] = {}
@@ -223,6 +228,8 @@ class Generation:
             self.crew.tell(self.passive.learnt(message), besides=worker)
         elif isinstance(message, FeaturesLearnt):
             self._tell_features(self.features.learnt(message))
+        elif isinstance(message, LoginAsked | LoginFailed | LoginFinished):
+            self._logins.receive(worker, message)
         elif isinstance(message, Notice):
             self._remarks.say(worker.number, message.level, message.text)
 
@@ -256,6 +263,7 @@ class Generation:
 
     def _worker_ended(self, worker: Worker, status: int) -> None:
         self.questions.ended(worker)
+        self._logins.ended(worker)
         self._hear_entries(worker, EntriesTold((), last=True))
         lost = self._bury(worker)
         text = (

@@ -12,12 +12,12 @@ from pasvport.address import Family, family_of
 from pasvport.engine.backends import LiveBackend, LiveServer
 from pasvport.engine.counters import FrontendCells
 from pasvport.engine.data_ports import DataPorts, Pool
+from pasvport.engine.logins import Logins
 from pasvport.engine.plant import Plant
 from pasvport.engine.relay import Patience, patience
 from pasvport.engine.tables import LiveTable
 from pasvport.engine.timers import NEVER
 from pasvport.ftp.events import Timer
-from pasvport.ftp.login_limit import LoginLimit
 from pasvport.ftp.settings import DEFAULT_GREETING, Settings
 from pasvport.model import Bind, Expression, Ftp, KeyType, Proxy
 from pasvport.stick.deferral import is_deferred
@@ -81,7 +81,7 @@ class FtpService:
         self.proxy = proxy
         self.cells = cells
         self.ports = DataPorts(plant, proxy, Dice().draw, self._leases_changed, self._refused)
-        self.logins = login_limit(proxy.ftp)
+        self.logins = Logins(plant, proxy)
         self._routes = [compile_name(rule.expression, config.maps) for rule in proxy.use_backend]
         self.backend = backend
         self._backends = {live.proxy.name: live for live in backends.values()}
@@ -238,12 +238,6 @@ class Dice:
 
 
 _UNDRAINED = DrainLimits(NEVER, NEVER)
-
-
-def login_limit(ftp: Ftp) -> LoginLimit:
-    """`ftp-login-limit` of a frontend."""
-    period = ftp.login_limit_period / 1000
-    return LoginLimit(ftp.login_limit, period, ftp.login_limit_ipv4, ftp.login_limit_ipv6)
 
 
 def _without_tunnel(backend: Proxy) -> Proxy:

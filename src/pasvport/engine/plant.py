@@ -58,6 +58,8 @@ class Plant:
         """Added to a monotonic moment it gives seconds since the epoch; set right once a second (`tell_time`)."""
         self.login_failures: deque[LoginFailureSight] = deque(maxlen=_RECENT)
         self.descriptors = OpenDescriptors()
+        self.scatters = False
+        """Connections of one address may come to several workers."""
         self.bucket: int | None = None
         self._hungry: deque[Starved] = deque()
         self._exhausted_at = -_EPISODE

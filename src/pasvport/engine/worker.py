@@ -49,6 +49,7 @@ from pasvport.wire import (
     EntryLearnt,
     FeaturesKnown,
     HardStop,
+    LoginAnswered,
     Message,
     PassiveKnown,
     PauseListeners,
@@ -92,6 +93,7 @@ class Worker:
             os.close(descriptor)
         self.uplink = Uplink(self.loop, control, self.receive, self.leave)
         self.plant = Plant(config, self.loop, counters, self.uplink.tell)
+        self.plant.scatters = config.settings.noreuseport or start.mixed
         self.logger = Logger(
             config, process_id=start.process_id, log_channel=start.logs, dropped=self._count_dropped_log
         )
@@ -105,6 +107,8 @@ class Worker:
         self._counts_running = any(proxy.contstats for proxy in config.proxies)
         self._count_due = 0.0
         self.number, self.workers = start.worker, start.workers
+        services = ((each.frontend.proxy.index, each.frontend.ftp) for each in self.listeners)
+        self.logins = {index: service.logins for index, service in services if service is not None}
         self.lessors: list[Lessor] = list(leased_ports(self.listeners))
         self.queries = Queries(self, self.loop, self.uplink, self.plant.report)
         self.soft_stop: SoftStop | None = None
@@ -330,6 +334,12 @@ class Worker:
             else:
                 listener.start()
 
+    def _login_answered(self, message: Message) -> None:
+        assert isinstance(message, LoginAnswered)
+        logins = self.logins.get(message.proxy)
+        if logins is not None:
+            logins.answered(message)
+
     def _ask(self, message: Message) -> None:
         assert isinstance(message, Ask)
         self.queries.ask(message)
@@ -341,6 +351,7 @@ class Worker:
     _ACTIONS: Mapping[type, Callable[[Worker, Message], None]] = {
         ServerChanged: _server_changed,
         ShareEntry: _share_entry,
+        LoginAnswered: _login_answered,
         SoftStop: _soft_stop,
         HardStop: _hard_stop,
         CloseListeners: _close_listeners,

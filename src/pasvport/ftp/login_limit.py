@@ -10,6 +10,8 @@ import ipaddress
 from collections import OrderedDict
 from typing import Protocol
 
+from pasvport.model import Ftp
+
 MOST_NETWORKS = 65_536
 """Networks whose failures are remembered; beyond, the one that failed longest ago is forgotten."""
 
@@ -39,6 +41,12 @@ class _Source:
         return not self.under_way and not self.waiting
 
 
+def login_limit(ftp: Ftp) -> LoginLimit:
+    """`ftp-login-limit` of a frontend."""
+    period = ftp.login_limit_period / 1000
+    return LoginLimit(ftp.login_limit, period, ftp.login_limit_ipv4, ftp.login_limit_ipv6)
+
+
 class LoginLimit:
     """`limit` failures in `period` seconds (0: no limit); `ipv4` and `ipv6` are the leading bits of a network."""
 
@@ -66,6 +74,13 @@ class LoginLimit:
         """Whether the network of `host` failed as often as it may."""
         source = self._sources.get(self.network(host)) if self._limit else None
         return source is not None and self._failures(source, now) >= self._limit
+
+    def remaining(self, host: str, now: float) -> float:
+        """Seconds until the network of `host` may try again, 0 if it may."""
+        source = self._sources.get(self.network(host))
+        if source is None or self._failures(source, now) < self._limit:
+            return 0.0
+        return source.failed[0] + self._period - now
 
     def begin(self, host: str, applicant: Applicant, now: float) -> None:
         """A login is to begin: the applicant is told whether it may, perhaps once others have finished."""

@@ -1,0 +1,91 @@
+"""`ftp-login-limit` over all workers, for networks whose clients several workers serve: each asks before a login.
+
+What a worker says here is believed as far as it could do by logging in: it counts a failure only of a login that it
+was allowed and has not finished, and what it holds ends with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from pasvport.control.workers import Worker
+from pasvport.ftp.login_limit import LoginLimit, login_limit
+from pasvport.model import Config
+from pasvport.wire import LoginAnswered, LoginAsked, LoginFailed, LoginFinished
+
+_MOST_WAITING = 65_536
+"""Logins of one worker that may wait; more are refused."""
+_Login = tuple[int, str]
+"""(proxy, network)."""
+
+
+class LoginLimits:
+    """Of one generation. `clock` gives monotonic seconds."""
+
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._limits = {proxy.index: login_limit(proxy.ftp) for proxy in config.proxies if proxy.ftp.login_limit}
+        self._under_way: dict[Worker, Counter[_Login]] = {}
+        self._waiting: dict[Worker, set[_Applicant]] = {}
+
+    def receive(self, worker: Worker, message: LoginAsked | LoginFailed | LoginFinished) -> None:
+        """Something that a worker says of a login."""
+        limit = self._limits.get(message.proxy)
+        if limit is None:
+            return
+        login = message.proxy, limit.network(message.network)
+        under_way = self._under_way.setdefault(worker, Counter())
+        if isinstance(message, LoginAsked):
+            self._asked(worker, login, message.number, limit)
+        elif not under_way[login]:
+            return
+        elif isinstance(message, LoginFailed):
+            limit.count(message.network, self._clock())
+        else:
+            under_way[login] -= 1
+            if not under_way[login]:
+                del under_way[login]
+            limit.finish(message.network, self._clock())
+
+    def _asked(self, worker: Worker, login: _Login, number: int, limit: LoginLimit) -> None:
+        waiting = self._waiting.setdefault(worker, set())
+        applicant = _Applicant(self, worker, login, number)
+        if len(waiting) >= _MOST_WAITING:
+            applicant.login_refused()
+            return
+        waiting.add(applicant)
+        limit.begin(login[1], applicant, self._clock())
+
+    def answer(self, applicant: _Applicant, *, allowed: bool) -> None:
+        """Tell the worker."""
+        worker, (proxy, network) = applicant.worker, applicant.login
+        self._waiting.get(worker, set()).discard(applicant)
+        if allowed:
+            self._under_way.setdefault(worker, Counter())[applicant.login] += 1
+        wait = 0.0 if allowed else self._limits[proxy].remaining(network, self._clock())
+        worker.send(LoginAnswered(proxy, applicant.number, allowed, wait))
+
+    def ended(self, worker: Worker) -> None:
+        """A worker is gone, and its sessions with it."""
+        for applicant in self._waiting.pop(worker, set()):
+            proxy, network = applicant.login
+            self._limits[proxy].leave(network, applicant)
+        for (proxy, network), count in self._under_way.pop(worker, Counter()).items():
+            for _ in range(count):
+                self._limits[proxy].finish(network, self._clock())
+
+
+class _Applicant:
+    """A login that a worker asked for."""
+
+    __slots__ = ("limits", "login", "number", "worker")
+
+    def __init__(self, limits: LoginLimits, worker: Worker, login: _Login, number: int) -> None:
+        self.limits, self.worker, self.login, self.number = limits, worker, login, number
+
+    def login_allowed(self) -> None:
+        self.limits.answer(self, allowed=True)
+
+    def login_refused(self) -> None:
+        self.limits.answer(self, allowed=False)
