@@ -26,7 +26,8 @@ TESTS = Path(__file__).parents[1]
 WORKER = str(TESTS / "garbage_worker.py")
 HERE = "127.0.0.1"
 POOL = Bind(ORIGIN, loopback(), PortRange(24400, 24499), data=True)
-LONG = Timeouts(connect=5000, client=600_000, server=600_000)
+LONG = Timeouts(connect=5000, client=600_000, server=600_000, ftp_data=1500)
+"""A client whose data connection is awaited may come although its control connection, or the server's, has ended."""
 SHORT = Timeouts(connect=200, client=200, server=300, ftp_data=100, ftp_transfer=250)
 
 
