@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from hostile_frames import FRAMES
-from pasvport import wire
+from pasvport import steering, wire
 from pasvport.engine import queries, worker
 
 FOLDER = Path(os.environ["HOSTILE"])
@@ -84,6 +84,14 @@ def shut_down_sockets(victim):
     return "done"
 
 
+def steer_everybody_here(victim):
+    """All clients of the ports that it listens on."""
+    for listener in victim.start.listeners:
+        with socket.socket(fileno=os.dup(listener.descriptor)) as sock:
+            steering.steer([sock])
+    return "done"
+
+
 def flood(victim, data):
     os.set_blocking(victim.uplink._descriptor, True)
     view = memoryview(data)
@@ -132,6 +140,7 @@ ATTACKS = {
         give_slots,
         take_slots,
         shut_down_sockets,
+        steer_everybody_here,
         flood_with_entries,
         flood_with_notices,
         cry,

@@ -200,8 +200,9 @@ def test_slots_that_were_not_its_own(stage: Stage, name: str) -> None:
     until(lambda: slots_free(stage) == 20, "all slots to be free again")
 
 
-def test_listening_sockets_that_it_shut_down(stage: Stage) -> None:
-    stage.attack("shut_down_sockets")
+@pytest.mark.parametrize("name", ["shut_down_sockets", "steer_everybody_here"])
+def test_what_it_did_to_its_listening_sockets(stage: Stage, name: str) -> None:
+    stage.attack(name)
     stage.fall()
     for source in range(2, 12):
         with session(stage.port, stage.upstream, f"127.0.0.{source}"):
