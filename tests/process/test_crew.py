@@ -79,6 +79,27 @@ def play(scene, size=2):
     asyncio.run(run())
 
 
+def test_a_message_that_finds_a_bug_of_ours_costs_the_worker(role, monkeypatch):
+    """It is killed, reaped and replaced; the bug is told, and the reason is known."""
+    role("ready")
+    reported = []
+
+    async def scene(stage):
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
+        await stage.crew.start()
+        faults = []
+        monkeypatch.setattr(stage.crew, "_message", lambda worker, message: 1 // 0)
+        monkeypatch.setattr(stage.crew, "_ended", lambda worker, status: faults.append(stage.crew.excuse(worker)))
+        stage.crew.members[0].send(CloseListeners())
+        async with asyncio.timeout(DEADLINE):
+            while not faults or len(stage.crew.members) < 2:
+                await asyncio.sleep(0.01)
+        assert "ZeroDivisionError" in faults[0]
+
+    play(scene)
+    assert [type(error) for error in reported] == [ZeroDivisionError]
+
+
 def test_start_returns_when_all_are_ready_and_end_when_all_are_gone(role):
     role("ready")
 

@@ -163,9 +163,9 @@ class Worker:
         except WireError as error:
             self._distrust(str(error))
         except Exception as error:
-            # A bug of ours, which what the worker told has found.
+            # A bug of ours, which what the worker told has found: it may not keep the worker from being reaped.
             self._distrust(f"internal error: {error!r}")
-            raise
+            self._loop.call_exception_handler({"message": "a worker's message", "exception": error})
         return not most and not self.fault
 
     def _distrust(self, fault: str) -> None:
