@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor_rig import found, ids, line_of
+from farm.scripted import Answer, Scripted, as_it_should
 from farm.waiting import PATIENCE
 from pasvport.config.world import World
 from pasvport.doctor import examination, rounds
-from pasvport.doctor.client import Control, Patience, ProbeError
+from pasvport.doctor.client import Control, Patience, ProbeError, dial
 from pasvport.doctor.consultation import consult
 from pasvport.doctor.examination import Order, examine
 from pasvport.doctor.printing import Report, as_json
@@ -240,6 +241,36 @@ def test_a_hundred_dead_servers_are_asked_at_once() -> None:
         listener.close()
         report = consult([("many.cfg", text_for("127.0.0.1", port) + lines)], World(), Errand(SHORT, LOGIN))
     assert sum(finding.id == "server-unreachable" for finding in report.findings) == 101
+
+
+# --- replies that are odd, but read by clients --------------------------------------------------------------------
+
+ODD_REPLIES = {
+    "cr cr lf": lambda reply: reply.replace(b"\r\n", b"\r\r\n"),
+    "lf": lambda reply: reply.replace(b"\r\n", b"\n"),
+    "text before": lambda reply: b"\r\nhello\r\n" + reply,
+    "text behind": lambda reply: reply + b"\r\nbye\r\n",
+    "nul and cr": lambda reply: reply.replace(b"\r\n", b" \0a\rb\r\n", 1),
+    "another first code": lambda reply: b"550-x\r\n" + reply,
+    "no space": lambda reply: reply.replace(b" ", b":", 1) if reply[3:4] == b" " else reply,
+    "other codes": lambda reply: {b"220": b"200", b"331": b"300", b"230": b"202"}.get(reply[:3], reply[:3]) + reply[3:],
+    "a long line": lambda reply: reply.replace(b"\r\n", b" " + b"x" * 20_000 + b"\r\n", 1),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_REPLIES.values(), ids=ODD_REPLIES)
+def test_what_clients_can_read_is_read(odd: Callable[[bytes], bytes]) -> None:
+    answers: dict[str, Answer] = {"FEAT": "211-Ext:\n SIZE\n211-MDTM\n211 End"}
+    patience = Patience(PATIENCE, PATIENCE)
+    with Scripted(answers=answers, render=lambda lines: odd(as_it_should(lines))) as scripted:
+        with Control(dial("127.0.0.1", scripted.port, patience), patience) as control:
+            assert greet(control)[0].is_positive
+            assert log_in(control, LOGIN).accepted
+            features = ask_features(control)
+            assert features is not None
+            assert {"SIZE", "MDTM"} <= {line.partition(" ")[0] for line in features}
+            control.quit()
+        assert scripted.heard == ["USER farmer", "PASS very-secret", "FEAT", "QUIT"]
 
 
 # --- junk ---------------------------------------------------------------------------------------------------------

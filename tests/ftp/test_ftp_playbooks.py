@@ -1292,15 +1292,17 @@ def test_an_unasked_421_is_relayed_once() -> None:
     )
 
 
-def test_421_in_mid_transfer_cuts_and_accounts() -> None:
+@pytest.mark.parametrize("how", ["server-abort", "complete"])
+def test_421_in_mid_transfer_is_told_when_the_data_have_ended(how: str) -> None:
+    """Servers end what moves with it, or let it come to its end: the data connection says which."""
     play(
         MOVING
-        + """
+        + f"""
         > ServerSent 421 shutting down
+        > ServerLeft
+        > DataFinished 1 10 {how}
+        < RecordTransfer RETR a 421 10 {how} SD
         < SendToClient 421 shutting down
-        < AbortTransfer 1
-        > DataFinished 1 10 cut
-        < RecordTransfer RETR a 421 10 cut SD
         < CloseSession SD the server said 421
     """
     )

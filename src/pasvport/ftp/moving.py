@@ -279,7 +279,7 @@ class Moving(Opening):
 
     def _flow_on(self, reason: str) -> None:
         """The server has closed its control connection under a transfer, whose bytes may still come to their end."""
-        self._server_gone = reason
+        self._server_gone = self._server_gone or reason
         self._expected.clear()
 
     # --- the end of a transfer ------------------------------------------------------------------------------------

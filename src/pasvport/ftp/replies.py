@@ -271,6 +271,9 @@ class Replies(Login):
         elif path is not None and path.holds_replies:
             self._server_gone = "the server said 421"
             self._refusal = reply.text
+        elif path is not None and path.may_flow_on:
+            self._flow_on("the server said 421")
+            self._refusal = reply.text
         elif self._is_replaceable:
             self._refusal = reply.text
             self._redispatch("the server said 421", Culprit.SERVER_ABORT)
