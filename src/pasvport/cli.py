@@ -80,7 +80,14 @@ def _obey(command: CommandLine) -> int:
     console = _console(command)
     if command.condition is not None:
         return _evaluate(command.condition, console)
+    if not command.check:
+        # Before the directory is changed.
+        from pasvport.control.upgrade import Invocation, predecessor
+
+        command.invocation, command.predecessor = Invocation.current(), predecessor()
     status = _obey_files(command, console)
+    if status > 0 and command.predecessor is not None:
+        command.predecessor.failed(console.fault)
     if status > 0 and not command.check and console.fault:
         host.sd_notify_failure(console.fault)
     return status
@@ -235,16 +242,20 @@ def _serve(config: Config, command: CommandLine, console: Console) -> int:
     from pasvport.control.start import Launch, serve
 
     settings = config.settings
-    in_foreground = command.foreground or command.debug
+    # A successor has its place already: in the background or not, and after nobody but the one who started it.
+    is_successor = command.predecessor is not None
+    in_foreground = command.foreground or command.debug or is_successor
     launch = Launch(
         background=(command.background or settings.daemon) and not in_foreground,
         master_worker=command.master_worker or settings.master_worker,
         pidfile=command.pidfile or settings.pidfile,
-        finish=command.finish,
-        terminate=command.terminate,
+        finish=() if is_successor else command.finish,
+        terminate=() if is_successor else command.terminate,
         memory=command.memory,
         verbose=command.verbose or command.debug,
-        old_sockets=command.old_sockets,
+        old_sockets="" if is_successor else command.old_sockets,
+        predecessor=command.predecessor,
+        invocation=command.invocation,
         reread=partial(_reread, command),
     )
     return serve(config, launch, console)

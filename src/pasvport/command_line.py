@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pasvport.digits import is_number
 from pasvport.errors import ConfigError
@@ -45,6 +46,9 @@ class CommandLine:
     finish: tuple[int, ...] = ()
     terminate: tuple[int, ...] = ()
     old_sockets: str = ""
+    invocation: Any = None
+    predecessor: Any = None
+    """Of a running release (`control.upgrade`); no flag says them."""
 
 
 class UsageError(ConfigError):

@@ -394,15 +394,17 @@ class Generation:
         A client with a session here may still bring connections, until another process serves the ports.
         """
         self.crew.dismiss()
+        is_taken = self.ports.is_taken
         if self.is_paused:
             self._give_ports_up()
-        elif self.ports.is_taken:
+        elif is_taken:
             if self.ports.narrow():
                 # Handshakes that are under way end at sockets which nobody will have soon.
                 await asyncio.sleep(_HANDSHAKES)
             self._give_ports_up()
         self._yield_to_successor()
-        self.crew.tell(SoftStop())
+        # Where another process serves, sessions are in nobody's way.
+        self.crew.tell(SoftStop(reload=is_taken))
         self.say_all(report.stopped(self.config, self.figures))
         lookout = self._loop.create_task(self._watch_for_successor(), name="lookout")
         try:

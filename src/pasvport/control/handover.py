@@ -63,20 +63,33 @@ def descriptions(body: bytes, count: int) -> Iterator[tuple[str, int]]:
 
 def take(path: str) -> Found:
     """All sockets of the process that answers at `path`. Raises ResourceError; nothing is left open then."""
-    found: list[tuple[socket.socket, str, int]] = []
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-            channel.settimeout(_PATIENCE)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.settimeout(_PATIENCE)
+        try:
             _connect(channel, path)
-            channel.sendall(b"_getsocks\n")
-            _take_all(channel, found)
+        except OSError as error:
+            raise _failure(path, error) from error
+        return take_from(channel, path)
+
+
+def take_from(channel: socket.socket, path: str = "it") -> Found:
+    """The same over a connection that is there already, and stays open."""
+    found: list[tuple[socket.socket, str, int]] = []
+    channel.settimeout(_PATIENCE)
+    try:
+        channel.sendall(b"_getsocks\n")
+        _take_all(channel, found)
     except (OSError, ResourceError) as error:
         for sock, _, _ in found:
             sock.close()
-        reason = error if isinstance(error, ResourceError) else error.strerror or "it does not answer"
-        raise ResourceError(f"Failed to get the sockets from the old process! ('{path}': {reason})") from error
+        raise _failure(path, error) from error
     found.sort(key=itemgetter(2))
     return [(sock, interface) for sock, interface, _ in found]
+
+
+def _failure(path: str, error: OSError | ResourceError) -> ResourceError:
+    reason = error if isinstance(error, ResourceError) else error.strerror or "it does not answer"
+    return ResourceError(f"Failed to get the sockets from the old process! ('{path}': {reason})")
 
 
 def _connect(channel: socket.socket, path: str) -> None:

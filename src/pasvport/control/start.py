@@ -23,6 +23,7 @@ from pasvport.control.on_demand import runtime_api, web_pages
 from pasvport.control.openings import settle_port_range
 from pasvport.control.ports import Ports
 from pasvport.control.supervisor import Orders, Reread, Supervisor
+from pasvport.control.upgrade import Invocation, Predecessor
 from pasvport.errors import ResourceError
 from pasvport.model import Config
 
@@ -44,6 +45,10 @@ class Launch:
     old_sockets: str = ""
     """`-x`: the stats socket of the process whose listening sockets are taken over."""
     worker_module: str = WORKER_MODULE
+    predecessor: Predecessor | None = None
+    """The release that was running and started this one as its successor."""
+    invocation: Invocation | None = None
+    """How to start the installed release the same way."""
     reread: Reread | None = None
     """The files again, with host names looked up: for a reload."""
 
@@ -103,6 +108,8 @@ class _Announcement:
 
     def make(self) -> None:
         """The pid file first: whoever waits for us may read it at once. Predecessors last: until now they served."""
+        if self.launch.predecessor is not None:
+            self.launch.predecessor.serving()
         if self.pidfile is not None:
             self.pidfile.write()
             self.pidfile = None
@@ -127,7 +134,8 @@ def _serve_here(config: Config, launch: Launch, console: Console, announcement: 
         announcement.fail()
         return 1
     reread = partial(_reread, launch.reread, launch, console) if launch.reread is not None else None
-    orders = Orders(launch.master_worker, announcement.make, launch.worker_module, (runtime_api, web_pages), reread)
+    services = (runtime_api, web_pages)
+    orders = Orders(launch.master_worker, announcement.make, launch.worker_module, services, reread, launch.invocation)
     try:
         return asyncio.run(_supervise(config, ports, console, orders))
     except ResourceError as error:
@@ -153,7 +161,7 @@ async def _supervise(config: Config, ports: Ports, console: Console, orders: Ord
 def _bind(config: Config, launch: Launch, console: Console) -> Ports | None:
     """Bind everything, or say what could not be and give all up. Predecessors that are in the way are paused."""
     workers = config.settings.nbthread
-    if launch.old_sockets:
+    if launch.old_sockets or launch.predecessor is not None:
         return _bind_beside_taken(config, launch, console)
     ports = Ports.bind(config, workers)
     ports.open(config)
@@ -175,7 +183,10 @@ def _complain(ports: Ports, console: Console) -> None:
 def _bind_beside_taken(config: Config, launch: Launch, console: Console) -> Ports | None:
     """Use what an old process has, bind the rest; nobody is steered away from it before our workers are ready."""
     try:
-        held = places.received(handover.take(launch.old_sockets))
+        if launch.predecessor is not None:
+            held = places.received(launch.predecessor.take())
+        else:
+            held = places.received(handover.take(launch.old_sockets))
     except ResourceError as error:
         console.alert(str(error))
         return None

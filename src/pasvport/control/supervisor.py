@@ -7,13 +7,14 @@ time. Source: HAProxy management guide, section 4 (signals), observed on 2.6.12.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pasvport.config.diagnostics import Diagnostics, Severity, message
-from pasvport.control import host, report, state_files
+from pasvport.control import host, release, report, state_files
 from pasvport.control.amendments import Amendment, Amendments, Petition, amended, refuse
 from pasvport.control.background import in_thread
 from pasvport.control.console import Console
@@ -24,6 +25,8 @@ from pasvport.control.manner import Manner
 from pasvport.control.ports import Ports
 from pasvport.control.service import Service
 from pasvport.control.succession import Legacy, hand_over
+from pasvport.control.upgrade import Invocation
+from pasvport.control.upgrade import hand_over as hand_over_to
 from pasvport.control.watchdog import Watchdog
 from pasvport.errors import ConfigError, PasvportError, ResourceError
 from pasvport.model import Config
@@ -63,6 +66,7 @@ class Orders:
     worker_module: str = WORKER_MODULE
     services: tuple[Callable[[Supervisor], Service], ...] = ()
     reread: Reread | None = None
+    invocation: Invocation | None = None
 
 
 class Supervisor:
@@ -186,6 +190,9 @@ class Supervisor:
         if self._orders.reread is None:
             return ["There is no configuration file to read again."]
         try:
+            if self._orders.invocation is not None and self._orders.invocation.is_outdated:
+                await self._upgrade(self._orders.invocation)
+                return []
             config, found = await in_thread(self._orders.reread)
             self._console.show(found)
             if config is None:
@@ -195,6 +202,19 @@ class Supervisor:
             self._console.alert(f"{self._console.main} {error}")
             return str(error).split("\n")
         return await self._tell_services()
+
+    async def _upgrade(self, invocation: Invocation) -> None:
+        """Another release is installed: it reads the configuration, and serves it. Raises ResourceError; nothing has
+        changed then."""
+        self._console.notice(f"Another release is installed: {release.difference() or invocation.command[0]}")
+        if self.generation.is_paused:
+            self.generation.resume()
+        successor = await hand_over_to(invocation, self.generation.ports)
+        host.sd_notify(f"MAINPID={successor}\nREADY=1\nSTATUS=Ready.\n")
+        # From now on it is the successor whom the service manager hears.
+        os.environ.pop("NOTIFY_SOCKET", None)
+        self._console.notice(f"Process {successor} serves. This one leaves with its last session.")
+        self._on_soft_stop(signal.SIGUSR1)
 
     async def _succeed(self, config: Config, *, amends: bool = False) -> None:
         """Have a new generation take over. Raises ResourceError, and nothing has changed then.
@@ -389,13 +409,13 @@ class Supervisor:
     async def _stop_softly(self) -> None:
         """No new client; out when the last session ends, or when `hard-stop-after` is over."""
         grace = self.generation.settings.grace
-        if grace:
+        if grace and not self.generation.ports.is_taken:
             await self._wait_for_grace(grace)
         for task in (*self._reload_tasks, *([self._amending] if self._amending is not None else [])):
             task.cancel()
         async with self._reloading:
             for former in self.former:
-                former.crew.tell(SoftStop())
+                former.crew.tell(SoftStop(reload=self.generation.ports.is_taken))
             await asyncio.gather(self.generation.stop_softly(), *self._retiring.values())
 
     async def _wait_for_grace(self, milliseconds: int) -> None:
