@@ -115,6 +115,11 @@ def test_rates_are_per_second_and_never_negative():
     assert change.total_rate("bin") == 2000
     moved, new = change.now.ftp["transfers"]
     assert (change.transfer_rate(moved), change.transfer_rate(new)) == (1000, 250)
+    # One that did not move for a second only takes its bytes in lumps; one that did not for long stands still.
+    info = {"Start_time_sec": "1", "Uptime_sec": "14"}
+    still = replace(change.now, info=info, moment=change.now.moment + 1)
+    assert Change(change.now, still).transfer_rate(moved) == 300
+    assert Change(change.now, replace(still, moment=change.now.moment + 10)).transfer_rate(moved) == 0
     backwards = Change(change.now, Look(3.0, {}, looked().stat))
     assert backwards.total_rate("bin") == 0
     assert Change(None, change.now).total_rate("bin") == 0
@@ -122,7 +127,7 @@ def test_rates_are_per_second_and_never_negative():
 
 def test_the_picture_has_servers_transfers_sessions_and_ports():
     picture = drawn(two_looks())
-    for text in ("be/s1", "UP", "DOWN", "/a/file", "75%", "anna", "4/10", "FTP sessions (1)", "1.0k", "2.0k"):
+    for text in ("be/s1", "UP", "DOWN", "/a/file", "75%", "anna", "ports  in use", "FTP sessions (1)", "1.0k", "2.0k"):
         assert text in picture
     # Nothing of a peer's reaches the terminal raw, and nothing is taken for markup.
     assert "an[n]a\ufffd[31m" in picture
@@ -161,7 +166,18 @@ def test_every_number_is_whole_at_any_width(width, ipv6):
     picture = drawn(Change(change.before, replace(change.now, ftp=ftp, stat=servers)), width=width)
     lines = picture.splitlines()
     assert max(map(len, lines)) <= width
-    for whole in ("12345/20000", "59999/60000", "77777", "123M", "12%", "sessions", "bytes/s", "out/s", "connecting"):
+    for whole in (
+        "12345/20000",
+        "59999",
+        "60000",
+        "77777",
+        "123M",
+        "12%",
+        "sessions",
+        "bytes/s",
+        "out/s",
+        "connecting",
+    ):
         assert whole in picture, whole
     headings = [line for line in lines if line.startswith(("server ", "user ", "frontend "))]
     assert len(headings) == 4

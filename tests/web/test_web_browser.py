@@ -286,7 +286,11 @@ def test_a_page_opened_with_a_password_in_its_address_lives(browser, tmp_path, a
         "    stats auth ops:se;up\n    stats admin if TRUE\n"
     )
     with web_rig.pasvport(tmp_path, alive, more=page):
+        web_rig.until_state(port, "/farm", ("servers", "bad"), "DOWN", user="ops:se;up")
         emulate(browser)
+        # The page of a test before may have complained when its balancer went.
+        browser.get("about:blank")
+        complaints(browser)
         browser.get(f"http://ops:se%3Bup@127.0.0.1:{port}{path}")
         until(lambda: text(browser, "#live") == "Live", "the page to be live", PATIENCE)
         find(browser, "button[aria-label='Drain: servers/idle']").click()

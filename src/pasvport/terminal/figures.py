@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 Ask = Callable[[str], str]
 Row = Mapping[str, object]
 
+_LUMP = 9.0
+"""Seconds between two looks after which a transfer that did not move stands still."""
 _FTP = ("sessions", "transfers", "leases", "pools")
 
 
@@ -120,12 +122,24 @@ class Change:
         return self._rate(then, sum(whole(row.get(name)) for row in self.now.frontends()))
 
     def transfer_rate(self, row: Row) -> float:
-        """Bytes a second of a transfer that both looks saw; of one that began between them, since it did."""
+        """Bytes a second of a transfer that both looks saw; of one that began between them, since it did.
+
+        A slow receiver takes its bytes in lumps, seconds apart: of one that did not move between two looks that are
+        near to each other, since it began.
+        """
         earlier = [] if self.before is None else self.before.ftp.get("transfers", ())
         for each in earlier:
             if _same_transfer(each, row):
-                return self._rate(whole(each.get("size")), whole(row.get("size")))
+                rate = self._rate(whole(each.get("size")), whole(row.get("size")))
+                return rate or self._rate_since_start(row)
         return self._rate(0, whole(row.get("size")))
+
+    def _rate_since_start(self, row: Row) -> float:
+        started = row.get("started")
+        epoch = self.now.number("Start_time_sec") + self.now.number("Uptime_sec")
+        if self.before is None or self.now.moment - self.before.moment >= _LUMP or not isinstance(started, int | float):
+            return 0.0
+        return whole(row.get("size")) / max(1.0, epoch - started) if epoch else 0.0
 
     def _earlier_stat(self) -> Sequence[Mapping[str, str]]:
         return () if self.before is None else self.before.stat

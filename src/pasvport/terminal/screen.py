@@ -205,9 +205,10 @@ _ORDERS: Mapping[str, Callable[[Change], Callable[[Mapping[str, str]], float | s
 
 _POOL_COLUMNS = (
     Column("frontend", is_text=True),
-    Column("used", is_number=True),
-    Column("awaited", is_number=True, drop=1),
-    Column(""),
+    Column("ports", is_number=True),
+    Column("in use", is_number=True),
+    Column("awaited", is_number=True),
+    Column("", drop=1),
     Column("refused", is_number=True),
 )
 
@@ -217,12 +218,14 @@ def _pools(change: Change, view: View) -> Table:
 
 
 def _pool_cells(row: Row) -> Cells:
-    used, size = whole(row.get("used")), whole(row.get("size"))
+    # Clients share ports with each other: only those that are awaited can use the pool up.
+    awaited, size = whole(row.get("awaited")), whole(row.get("size"))
     return {
         "frontend": _clean(row.get("frontend")),
-        "used": f"{used}/{size}",
-        "awaited": str(whole(row.get("awaited"))),
-        "": ProgressBar(total=max(1, size), completed=used, width=24, complete_style="yellow", finished_style=_DOWN),
+        "ports": str(size),
+        "in use": str(whole(row.get("used"))),
+        "awaited": str(awaited),
+        "": ProgressBar(total=max(1, size), completed=awaited, width=24, complete_style="yellow", finished_style=_DOWN),
         "refused": str(whole(row.get("failed"))),
     }
 

@@ -28,8 +28,8 @@ _DESCRIPTION = """\
 Watch a running pasvport (or HAProxy): servers, running transfers with their rate, sessions, the pool of data ports.
 Keys: q quits, s sorts the servers by another column."""
 _LEAST_INTERVAL, _LONGEST_INTERVAL = 0.1, 3600
-_LOOKS = 4
-"""Looks over which rates are taken: one interval alone shows the bursts of the network."""
+_LOOKS = 11
+"""Looks over which rates are taken: one interval alone shows the bursts of the network, and lumps of slow clients."""
 _SESSIONS = 200
 """Sessions read where there is no FTP."""
 

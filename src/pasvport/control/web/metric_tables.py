@@ -168,7 +168,7 @@ OTHERS: tuple[tuple[str, str, str, str], ...] = (
         "pasvport_ftp_pool_ports_in_use",
         GAUGE,
         "proxy",
-        "Ports of the pools that have a transfer now, or whose client is awaited",
+        "Ports of the pools whose client is awaited now; `transfers_passive_current` has those with a transfer",
     ),
     ("pasvport_workers", GAUGE, "", "Worker processes there should be"),
     ("pasvport_workers_alive", GAUGE, "", "Worker processes that serve"),

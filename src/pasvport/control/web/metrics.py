@@ -272,7 +272,7 @@ def pool_size(generation: Serving, index: int) -> int:
 
 
 def ports_in_use(generation: Serving, proxy: Proxy) -> int:
-    """Its data ports that have a transfer, or whose client is awaited."""
+    """Its data ports that have a transfer, or whose client is awaited; clients that share a port count each."""
     return sum(generation.figures.frontend(proxy, name) for name in ("ftp_lease_cur", "ftp_pasv_cur"))
 
 
@@ -283,7 +283,7 @@ def _pools(generation: Serving, scope: tuple[str, ...]) -> Iterator[Metric]:
         if proxy.mode is Mode.FTP and proxy.is_frontend and not proxy.disabled and (not scope or proxy.name in scope)
     ]
     sizes = [({"proxy": proxy.name}, float(pool_size(generation, proxy.index))) for proxy in frontends]
-    used = [({"proxy": proxy.name}, float(ports_in_use(generation, proxy))) for proxy in frontends]
+    used = [({"proxy": proxy.name}, float(generation.figures.frontend(proxy, "ftp_lease_cur"))) for proxy in frontends]
     yield from _other("pasvport_ftp_pool_ports", sizes)
     yield from _other("pasvport_ftp_pool_ports_in_use", used)
 

@@ -225,7 +225,7 @@ def _frontend_rows(generation: Serving, rows: Iterable[Row]) -> Iterable[str]:
         cells["status"] = _badge(row)
         if "ftp_lease_cur" in row.values:
             proxy = proxies[row.proxy_id]
-            cells["leases"] = f"{ports_in_use(generation, proxy)} / {pool_size(generation, proxy.index)}"
+            cells["leases"] = f"{ports_in_use(generation, proxy)} (pool {pool_size(generation, proxy.index)})"
         yield _row(FRONTEND_COLUMNS, cells, state=state_of(row))
 
 

@@ -292,7 +292,7 @@ function showFrontends(frontends) {
         ["Traffic", "number traffic", pair(each)],
         ["Logins", "number", count(each.logins)],
         ["Failed logins", "number", count(each.login_failures)],
-        ["Data ports", "number", each.pool === undefined ? "" : `${count(inUse([each]))} / ${count(each.pool)}`],
+        ["Data ports", "number", each.pool === undefined ? "" : `${count(inUse([each]))} (pool ${count(each.pool)})`],
       ],
     }));
   table(document.querySelector("#frontends tbody"), rows);
@@ -303,15 +303,16 @@ function showFrontends(frontends) {
 const speeds = new Map();
 const SPEED_OVER = 10;
 
-// Over some looks, for a slow receiver takes its bytes in lumps. `now` is when the workers were asked.
+// Since a change of at least SPEED_OVER seconds ago, for a slow receiver takes its bytes in lumps, many seconds apart.
+// A transfer that stands still sinks towards 0. `now` is when the workers were asked.
 function speed(transfer, now) {
   const key = `${transfer.session} ${transfer.started}`;
-  const looks = speeds.get(key) ?? [{ size: 0, now: transfer.started }];
-  speeds.set(key, looks);
-  if (now > looks.at(-1).now) looks.push({ size: transfer.size, now });
-  while (looks.length > 2 && now - looks[0].now > SPEED_OVER) looks.shift();
-  const [first, last] = [looks[0], looks.at(-1)];
-  return last.now - first.now > 0.5 ? rate(Math.max(0, last.size - first.size) / (last.now - first.now)) : "";
+  const changes = speeds.get(key) ?? [{ size: 0, now: transfer.started }];
+  speeds.set(key, changes);
+  if (transfer.size !== changes.at(-1).size) changes.push({ size: transfer.size, now });
+  while (changes.length > 2 && now - changes[1].now > SPEED_OVER) changes.shift();
+  const span = now - changes[0].now;
+  return span > 0.5 ? rate(Math.max(0, transfer.size - changes[0].size) / span) : "";
 }
 
 function fileCell(transfer) {
@@ -353,7 +354,8 @@ function showTransfers(transfers, now, cut) {
   table(document.querySelector("#transfers tbody"), shortened("transfers", rows));
   $("transfers-count").textContent = rows.length ? `${rows.length}${cut ? " of more" : ""}` : "";
   $("transfers").classList.toggle("is-empty", !rows.length);
-  for (const [key, looks] of speeds) if (now - looks.at(-1).now > 30) speeds.delete(key);
+  const running = new Set(rows.map((row) => row.key));
+  for (const key of speeds.keys()) if (!running.has(key)) speeds.delete(key);
 }
 
 function showSessions(sessions, cut) {
@@ -473,9 +475,10 @@ function showTiles(shown) {
     const wrong = sum(entrances, "login_failures");
     tile("logins", "Logins", count(sum(entrances, "logins")), `${count(wrong)} failed`);
     const pool = sum(entrances, "pool");
-    const used = inUse(entrances);
-    const awaited = `${count(sum(entrances, "leases"))} awaited`;
-    if (pool) tile("pool", "Data ports in use", `${count(used)} / ${count(pool)}`, awaited, used >= pool ? "bad" : "", used / pool);
+    // Clients share ports with each other: only those that are awaited can use the pool up.
+    const awaited = sum(entrances, "leases");
+    const more = `${count(awaited)} awaited, pool ${count(pool)}`;
+    if (pool) tile("pool", "Data ports in use", count(inUse(entrances)), more, awaited >= pool ? "bad" : "", awaited / pool);
   }
   const workers = `${about.workers_alive} / ${about.workers}`;
   tile("workers", "Workers", workers, `${about.idle} % idle, ${bytes(about.memory)}`, about.workers_alive < about.workers ? "bad" : "");
