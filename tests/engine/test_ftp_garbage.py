@@ -19,11 +19,13 @@ import pytest
 from engine_rig import DEADLINE, ORIGIN, Rig, bind, config, loopback, server
 from farm.raw_client import RawClient
 from pasvport.address import PortRange
-from pasvport.model import AuthTls, Bind, Ftp, Mode, Timeouts
-from pasvport.wire import HardStop
+from pasvport.engine import is_compiled
+from pasvport.model import Algorithm, AuthTls, Balance, Bind, Expression, Ftp, Mode, Timeouts
+from pasvport.wire import HardStop, Notice, SoftStop
 
 TESTS = Path(__file__).parents[1]
 WORKER = str(TESTS / "garbage_worker.py")
+FAULTY = str(TESTS / "faulty_garbage_worker.py")
 HERE = "127.0.0.1"
 POOL = Bind(ORIGIN, loopback(), PortRange(24400, 24499), data=True)
 LONG = Timeouts(connect=5000, client=600_000, server=600_000, ftp_data=1500)
@@ -567,3 +569,120 @@ def test_the_end_of_the_process(tmp_path: Path, upstream: socket.socket, states:
         reached(rig, upstream, stack, states)
         rig.send(HardStop())
         rig.process.wait(DEADLINE)
+
+
+# --- before a server is chosen, and in want of one ----------------------------------------------------------------
+
+BY_USER = Balance(Algorithm.HASH, expression=Expression("ftp.user", "ftp.user"))
+
+
+@pytest.mark.parametrize("end", [client_leaves, client_resets, client_says_quit], ids=lambda end: end.__name__)
+def test_sessions_whose_server_depends_on_the_user(
+    tmp_path: Path, upstream: socket.socket, end: Callable[[Talk], None]
+) -> None:
+    limit = Ftp(login_limit=3, login_limit_period=60_000, login_limit_delay=50)
+    with clean(tmp_path, upstream, ftp=limit, balance=BY_USER) as rig:
+        for reach in (local, chosen, chosen_and_in, moved_on, guessed, guessed, refused_at_once):
+            with contextlib.closing(Talk(rig, upstream)) as talk:
+                reach(talk)
+                talk.there = talk.there or talk.client.control
+                end(talk)
+            nobody_is_left(rig, upstream)
+
+
+def local(talk: Talk) -> None:
+    talk.client.expect(220)
+    talk.client.ask("HOST ftp.example", 220)
+
+
+def chosen(talk: Talk) -> None:
+    talk.client.expect(220)
+    talk.client.send("USER u")
+    talk.accept()
+    talk.says("220 here")
+    talk.hears("USER")
+    talk.says("331 password")
+    talk.client.expect(331)
+
+
+def chosen_and_in(talk: Talk) -> None:
+    chosen(talk)
+    talk.answers("PASS p", "230 in")
+
+
+def moved_on(talk: Talk) -> None:
+    """Its first server is left, the second has not greeted."""
+    chosen(talk)
+    talk.client.send("USER v")
+    talk.hears("QUIT")
+    talk.accept()
+
+
+def guessed(talk: Talk) -> None:
+    chosen(talk)
+    talk.answers("PASS wrong", "530 no")
+
+
+def refused_at_once(talk: Talk) -> None:
+    """The limit is met in the session before; this one has its delay."""
+    chosen(talk)
+    talk.answers("PASS wrong", "530 no")
+
+
+def test_sessions_that_wait(tmp_path: Path, upstream: socket.socket) -> None:
+    """For a slot of the server, or for the logins of others."""
+    limit = Ftp(login_limit=1, login_limit_period=60_000, login_limit_delay=0)
+    with clean(tmp_path, upstream, ftp=limit, maxconn=2) as rig, contextlib.ExitStack() as stack:
+        talks = [stack.enter_context(contextlib.closing(Talk(rig, upstream))) for _ in range(2)]
+        for talk in talks:
+            talk.greeted()
+        talks[0].client.send("USER u")
+        talks[0].hears("USER")
+        talks[1].client.send("USER u")
+        queued = [stack.enter_context(contextlib.closing(Talk(rig, upstream))) for _ in range(2)]
+        rig.wait_for(lambda: rig.total("backend", "qcur", 1) == 2)
+        queued[0].client.close()
+        reset(talks[1].client.control)
+        rig.wait_for(lambda: rig.total("process", "cur") == 2)
+        stack.close()
+        nobody_is_left(rig, upstream)
+
+
+def test_nobody_is_there(tmp_path: Path, upstream: socket.socket) -> None:
+    with clean(tmp_path, upstream, ftp=Ftp()) as rig:
+        upstream.close()
+        for _ in range(5):
+            with RawClient(rig.address, greeting=False, patience=DEADLINE) as client:
+                client.expect(421)
+        rig.wait_for(lambda: not rig.total("process", "cur"))
+
+
+def test_a_drain(tmp_path: Path, upstream: socket.socket) -> None:
+    """Idle sessions end by it; what moves goes on, and ends with the process."""
+    with clean(tmp_path, upstream, ftp=Ftp(active=True)) as rig, contextlib.ExitStack() as stack:
+        idle = reached(rig, upstream, stack, (greeted, named, logged_in, opened, transferred, aborted))
+        reached(rig, upstream, stack, (downloading, uploading))
+        rig.send(SoftStop())
+        for talk in idle:
+            talk.client.expect(421)
+        rig.wait_for(lambda: rig.total("process", "cur") == 2)
+
+
+@pytest.mark.skipif(is_compiled(), reason="a fault cannot be put into compiled functions")
+def test_faults_of_ours(tmp_path: Path, upstream: socket.socket) -> None:
+    with clean(tmp_path, upstream, ftp=Ftp(), program=FAULTY) as rig:
+        for reach in (logged_in, opened, arrived, transferred, downloading, uploading):
+            with contextlib.closing(Talk(rig, upstream)) as talk:
+                reach(talk)
+                talk.client.send("STAT fault")
+            nobody_is_left(rig, upstream)
+        with contextlib.closing(Talk(rig, upstream)) as talk:
+            talk.asked("RETR fault")
+            talk.says("150 coming")
+        nobody_is_left(rig, upstream)
+        with contextlib.closing(Talk(rig, upstream)) as talk:
+            talk.greeted()
+            talk.answers("USER fault", "230 in")
+        nobody_is_left(rig, upstream)
+        while "recording" not in rig.expect(Notice).text:
+            pass

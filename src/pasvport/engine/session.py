@@ -34,6 +34,8 @@ class Session(Connector):
         """A bug met while this session was served."""
         if self.phase is not OVER:
             super().failed(error)
+        else:
+            self.plant.report(error)
 
     def close_both(self, *, reset_client: bool, reset_server: bool) -> None:
         """As every relay, and by `option nolinger` always with a reset."""
@@ -58,9 +60,12 @@ class Session(Connector):
         if self.connected_at:
             self._count_times()
         logger = frontend.logger
-        if logger is not None and not self.logged:
-            logger.session_ended(self.record(culprit, stage))
-        frontend.session_over(self)
+        try:
+            if logger is not None and not self.logged:
+                logger.session_ended(self.record(culprit, stage))
+        finally:
+            # A line that cannot be written must not cost a slot for good.
+            frontend.session_over(self)
 
     # --- counting -------------------------------------------------------------------------------------------------
 
