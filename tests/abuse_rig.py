@@ -105,7 +105,7 @@ class Weight:
         self.memory = {pid: resident(pid) for pid in self.pids}
         self.descriptors = self._descriptors()
 
-    def _descriptors(self) -> dict[int, int]:
+    def _descriptors(self) -> dict[int, list[str]]:
         return {pid: _not_pipes(pid) for pid in self.pids}
 
     def check_memory(self, most: int, supervisor: int = 0) -> None:
@@ -118,18 +118,19 @@ class Weight:
         """Wait until every process holds what it held, or less: what was over then may still have been open."""
 
         def as_before() -> bool:
-            return all(count <= self.descriptors[pid] for pid, count in self._descriptors().items())
+            return all(len(found) <= len(self.descriptors[pid]) for pid, found in self._descriptors().items())
 
         until(as_before, f"{self._descriptors()} to be {self.descriptors}")
 
 
-def _not_pipes(pid: int) -> int:
-    """Pipes are pooled, and bounded by the pool."""
-    count = 0
+def _not_pipes(pid: int) -> list[str]:
+    """What its descriptors are; pipes are pooled, and bounded by the pool."""
+    found = []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            count += not str(entry.readlink()).startswith("pipe:")
-    return count
+            link = str(entry.readlink())
+            found += [] if link.startswith("pipe:") else [link]
+    return sorted(found)
 
 
 @contextlib.contextmanager

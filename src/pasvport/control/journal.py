@@ -96,6 +96,8 @@ class Journal:
         """Say which targets have nobody who takes lines, as far as that can be known without a line. For the start."""
         endpoints = dict.fromkeys(target.endpoint for target in self._targets if not is_stream(target))
         for endpoint in filter(None, endpoints):
+            # Its descriptor is there from the start: when a line is due there may be none left.
+            self._datagrams.towards(endpoint)
             error = missing_receiver(endpoint)
             if error is not None:
                 self._tell_silence(endpoint, error.strerror or str(error))
