@@ -535,6 +535,22 @@ def test_a_refusal_that_may_be_late_is_relayed_when_nothing_follows() -> None:
     )
 
 
+def test_a_server_that_answers_nothing_at_all_is_left() -> None:
+    watched = Watched()
+    for event in begun(KnownPassive()):
+        watched.receive(event)
+    told = []
+    for _ in range(10):
+        told += watched.receive(evts.ClientSent(b"EPSV\r\n"))
+        for _ in range(4):
+            told += watched.receive(evts.TimedOut(Timer.PASSIVE))
+        if watched.closed:
+            break
+    said = [each.data[:3] for each in told if isinstance(each, SendToClient)]
+    assert said == [b"425"] * 4 + [b"421"]
+    assert len(watched.dialogue._expected) <= 9
+
+
 def test_late_answers_while_nothing_is_asked_are_swallowed() -> None:
     play(SILENT + "> ServerSent 229 (|||4000|)\n> ServerSent 227 (10,0,0,1,15,161)\n" + IN_STEP)
 

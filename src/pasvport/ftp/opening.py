@@ -9,7 +9,7 @@ command is forwarded.
 from __future__ import annotations
 
 from pasvport.address import Family, family_of, unmapped
-from pasvport.errors import ProtocolError
+from pasvport.errors import ProtocolError, Side
 from pasvport.ftp.actions import DialServerData, LearnPassive, LeaseDataPort, SendToClient
 from pasvport.ftp.data_path import DataPath
 from pasvport.ftp.events import (
@@ -44,6 +44,8 @@ _CONCLUSIONS = frozenset({225, 226, 250})
 _BEFORE_TRANSFER = (PathState.OPENING, PathState.READY)
 _LAST_WAITS = 3
 """How many times as long as the first way of asking the last one may take."""
+_MOST_IN_DOUBT = 8
+"""Questions that were given up one after the other; a server that answers nothing at all is left."""
 _UNUSABLE = "The server named no usable data port."
 _SILENT = "The server does not answer."
 _UNREACHABLE = "The server's data port cannot be reached."
@@ -232,6 +234,8 @@ class Opening(Ground):
         if self._question is not None:
             self._question.doubtful = True
             self._question = None
+        if len(self._expected) > _MOST_IN_DOUBT and all(each.doubtful for each in self._expected):
+            raise ProtocolError("PASV and EPSV are never answered", Side.SERVER)
 
     def _late_answer(self, expected: Expected, reply: Reply) -> None:
         """To a question that was given up: swallowed, so that commands and replies stay in step."""
