@@ -364,7 +364,7 @@ class Datagrams:
     its own, connected, for only such a socket is told of a refusal (ICMP)."""
 
     def __init__(self) -> None:
-        self._unix: socket.socket | None = None
+        self._unconnected: socket.socket | None = None
         self._connected: dict[Endpoint, _Connected] = {}
 
     def towards(self, endpoint: Endpoint) -> Callable[[bytes], int]:
@@ -373,9 +373,9 @@ class Datagrams:
         ConnectionRefusedError of an internet address is about a datagram before; this one was sent.
         """
         if address_family(endpoint) == socket.AF_UNIX:
-            if self._unix is None:
-                self._unix = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-            sendto, address = self._unix.sendto, sockaddr(endpoint)
+            if self._unconnected is None:
+                self._unconnected = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            sendto, address = self._unconnected.sendto, sockaddr(endpoint)
             return lambda line: sendto(line, address)
         if endpoint not in self._connected:
             self._connected[endpoint] = _Connected(endpoint)
@@ -388,8 +388,8 @@ class Datagrams:
 
     def close(self) -> None:
         """Close the sockets; functions given out raise OSError from now on."""
-        if self._unix is not None:
-            self._unix.close()
+        if self._unconnected is not None:
+            self._unconnected.close()
         for each in self._connected.values():
             each.close()
 
