@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ftp_world import Watched, described, play
 from pasvport.errors import ProtocolError
 from pasvport.ftp import events as evts
-from pasvport.ftp.actions import LearnPassive, SendToClient, SendToServer
+from pasvport.ftp.actions import DialServerData, LearnPassive, LeaseDataPort, SendToClient, SendToServer
 from pasvport.ftp.events import Timer
 from pasvport.ftp.grammar import Reply, ReplyReader
 from pasvport.ftp.passive import KnownPassive, Target, named_target
@@ -717,3 +717,90 @@ def test_a_drained_session_ends_although_its_server_does_not_answer() -> None:
     """
     )
     assert Culprit.KILLED == "K"
+
+
+# --- in step, whatever the server does ----------------------------------------------------------------------------
+
+
+class Moody:
+    """A server that answers in order or not at all; some answers to PASV and EPSV hold up all that come after them.
+
+    `moods` says what becomes of each such question: its answer, "" for none ever, or `late` and its answer, which (and
+    whatever is asked meanwhile) comes when the balancer has waited once more.
+    """
+
+    def __init__(self, moods: list[str]) -> None:
+        self._moods = moods
+        self._waiting: list[bytes] = []
+        self._blocked = 0
+
+    def hears(self, line: bytes) -> None:
+        verb, _, argument = line.partition(b" ")
+        if verb not in (b"EPSV", b"PASV"):
+            self._waiting.append(b"250 " + argument)
+            return
+        mood = self._moods.pop(0) if self._moods else "good"
+        if mood.startswith("late"):
+            self._blocked += 1
+            mood = mood.removeprefix("late ")
+        if mood:
+            sound = {b"EPSV": b"229 (|||4001|)", b"PASV": b"227 (10,0,0,1,15,161)"}[verb]
+            self._waiting.append(sound if mood == "good" else mood.encode())
+
+    def says(self) -> bytes:
+        if self._blocked or not self._waiting:
+            return b""
+        said, self._waiting = b"".join(line + b"\r\n" for line in self._waiting), []
+        return said
+
+    def time_passes(self) -> None:
+        self._blocked = 0
+
+
+MOODS = ["good", "550 no", "425 no", "202 OK", "226 OK", "229 no", "", "late good", "late 550 no", "late 202 OK"]
+
+
+@given(st.lists(st.sampled_from(MOODS), max_size=8), st.lists(st.sampled_from([b"EPSV", b"PASV", b"CWD"]), max_size=8))
+def test_every_command_has_its_own_answer(moods: list[str], wanted: list[bytes]) -> None:
+    watched, server = Watched(), Moody(list(moods))
+    for event in begun(KnownPassive()):
+        watched.receive(event)
+    for number, verb in enumerate([*wanted, b"CWD", b"CWD"]):
+        argument = b" %d" % number if verb == b"CWD" else b""
+        said = _played(watched, server, evts.ClientSent(verb + argument + b"\r\n"))
+        if watched.closed:
+            assert said.startswith(b"421 ")
+            return
+        assert said.count(b"\r\n") == 1, said
+        if argument:
+            assert said == b"250%s\r\n" % argument
+        else:
+            assert said[:1] in (b"4", b"5") or said[:3] == {b"EPSV": b"229", b"PASV": b"227"}[verb]
+
+
+def _played(watched: Watched, server: Moody, event: evts.Event) -> bytes:
+    """What the client is told until nothing more happens by itself."""
+    told, events, ticks = b"", [event], 0
+    while not watched.closed:
+        if not events:
+            said = server.says()
+            if said:
+                events.append(evts.ServerSent(said))
+            elif Timer.PASSIVE in watched.dialogue.timers:
+                ticks += 1
+                assert ticks < 20
+                server.time_passes()
+                said = server.says()
+                events.append(evts.ServerSent(said) if said else evts.TimedOut(Timer.PASSIVE))
+            else:
+                break
+        for action in watched.receive(events.pop(0)):
+            if isinstance(action, SendToClient):
+                told += action.data
+            elif isinstance(action, SendToServer):
+                server.hears(action.data.strip())
+            elif isinstance(action, LeaseDataPort):
+                events.append(evts.DataPortLeased(action.path, 50000 + action.path))
+            elif isinstance(action, DialServerData):
+                events.append(evts.ServerDataConnected(action.path))
+    return told
