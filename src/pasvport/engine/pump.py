@@ -222,17 +222,20 @@ class Pump:
                 except OSError:
                     return SOURCE_BROKEN
                 if not count:
-                    if at_mark(self.source):
-                        self.announce_mark()
-                        return GREEDY
-                    self.ended = True
-                    return ENDED
+                    return self._spliced_up_to_mark_or_end()
                 self.taken += count
                 self.held = count
             state = self._drain(pipe)
             if state is not None:
                 return state
         return GREEDY
+
+    def _spliced_up_to_mark_or_end(self) -> Flow:
+        if at_mark(self.source):
+            self.announce_mark()
+            return GREEDY
+        self.ended = True
+        return ENDED
 
     def _drain(self, pipe: Pipe) -> Flow | None:
         """Move the pipe's bytes to the sink; None when it took them all."""
