@@ -96,7 +96,8 @@ def named_target(reply: Reply, asked: DataMode) -> Target:
     """
     if not 200 <= reply.code < 300:
         raise ProtocolError(f"{reply.code} in answer to {asked}", Side.SERVER)
-    text = b"\n".join(_without_code(line, reply.code) for line in reply.lines)
+    # Codes stay in it: no form has a number, then a space or a hyphen.
+    text = reply.raw
     forms = _EXTENDED_ANYWHERE if reply.code in _SAYS else _EXTENDED_IN_FULL
     extended = _SAYS.get(reply.code, asked) is DataMode.EPSV
     try:
@@ -109,10 +110,6 @@ def named_target(reply: Reply, asked: DataMode) -> Target:
 
 
 _SAYS = {227: DataMode.PASV, 229: DataMode.EPSV}
-
-
-def _without_code(line: bytes, code: int) -> bytes:
-    return line[4:] if line[:3] == b"%d" % code else line
 
 
 class KnownPassive:
