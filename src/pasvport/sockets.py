@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from pasvport.address import Endpoint, Family
+from pasvport.address import Endpoint, Family, unmapped
+from pasvport.digits import whole_number
 from pasvport.errors import ResourceError
 from pasvport.model import Bind, Global, Proxy, SocketOptions, UnixPermissions
 
@@ -23,6 +24,7 @@ _IP_TRANSPARENT = 19
 _IPV6_TRANSPARENT = 75
 _IP_BIND_ADDRESS_NO_PORT = 24
 _TCP_FASTOPEN_CONNECT = 30
+_HIGHEST_INTERFACE = 0x7FFFFFFF
 _MAX_BACKLOG = 0x7FFFFFFF
 _DEFAULT_BACKLOG = 1024
 _DOOR_BACKLOG = 4096
@@ -46,6 +48,37 @@ def sockaddr(endpoint: Endpoint, port: int | None = None) -> tuple[str, int] | b
         return b"\0" + endpoint.host.encode().ljust(107, b"\0")
     host = "" if endpoint.host == "*" else endpoint.host
     return host, endpoint.port if port is None else port
+
+
+def scoped(address: tuple[str, int] | bytes | str) -> tuple[str, int] | tuple[str, int, int, int] | bytes | str:
+    """The same for bind() and connect(), which know no zone (RFC 4007 section 11) but the number of an interface.
+
+    Python resolves `fe80::1%eth0` and then forgets the interface, unless it is said again. Raises OSError where there
+    is no such interface.
+    """
+    if isinstance(address, bytes | str) or "%" not in address[0]:
+        return address
+    host, _, zone = address[0].partition("%")
+    number = whole_number(zone, _HIGHEST_INTERFACE)
+    if number is None:
+        try:
+            number = socket.if_nametoindex(zone)
+        except OSError:
+            # Python's own has neither number nor text.
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None
+    return host, address[1], 0, number
+
+
+def zoned(name: tuple[str, int, int, int]) -> str:
+    """The literal address in what getsockname() says of an IPv6 socket, IPv4-mapped ones as IPv4.
+
+    A link-local one has its interface (`fe80::1%eth0`), unless that has gone.
+    """
+    host, _, _, number = name
+    if number:
+        with contextlib.suppress(OSError):
+            return f"{host}%{socket.if_indextoname(number)}"
+    return unmapped(host)
 
 
 def address_family(endpoint: Endpoint) -> int:
@@ -90,7 +123,7 @@ def reserve(bind: Bind, port: int, proxy: Proxy, settings: Global, *, reuse: boo
             sock.listen(_backlog(bind, proxy, settings))
         else:
             _prepare(sock, bind, proxy, settings, reuse=reuse)
-            sock.bind(sockaddr(bind.endpoint, port))
+            sock.bind(scoped(sockaddr(bind.endpoint, port)))
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -132,7 +165,7 @@ def try_bind(bind: Bind, port: int, proxy: Proxy, settings: Global) -> None:
     with socket.socket(address_family(bind.endpoint), socket.SOCK_STREAM) as sock:
         try:
             _prepare(sock, bind, proxy, settings, reuse=True)
-            sock.bind(sockaddr(bind.endpoint, port))
+            sock.bind(scoped(sockaddr(bind.endpoint, port)))
         except OSError as error:
             raise ResourceError(f"cannot bind socket ({error.strerror})") from error
 
@@ -150,7 +183,7 @@ def open_door(bind: Bind, host: str, port: int, proxy: Proxy, settings: Global) 
         _set_stream_options(sock, proxy.client_options)
         _set_bind_options(sock, bind.options)
         _set_buffers(sock, settings.client_receive_buffer, settings.client_send_buffer)
-        sock.bind((host, port))
+        sock.bind(scoped((host, port)))
         sock.listen(_DOOR_BACKLOG)
     except OSError:
         sock.close()
@@ -322,7 +355,7 @@ def bind_source(sock: _socket.socket, address: tuple[str, int], *, transparent: 
             sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
     if not address[1]:
         sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind(address)
+    sock.bind(scoped(address))
 
 
 def bind_interface(sock: _socket.socket, interface: str) -> None:
@@ -407,7 +440,7 @@ class _Connected:
     def _dialled(self) -> socket.socket:
         made = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         with contextlib.suppress(OSError):
-            made.connect(self._address)
+            made.connect(scoped(self._address))
         return made
 
     def send(self, line: bytes) -> int:
@@ -451,7 +484,7 @@ def missing_receiver(endpoint: Endpoint) -> OSError | None:
         return None
     with socket.socket(address_family(endpoint), socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind(sockaddr(endpoint, 0))
+            probe.bind(scoped(sockaddr(endpoint, 0)))
         except OSError:
             return None
     try:

@@ -91,7 +91,7 @@ class Target:
             sockets.prepare_outgoing(sock, family, *options, self._settings)
             if family != socket.AF_UNIX:
                 self._prepare(sock, step)
-            return sock, sock.connect_ex(sockets.sockaddr(endpoint))
+            return sock, sock.connect_ex(sockets.scoped(sockets.sockaddr(endpoint)))
         except BaseException:
             sock.close()
             raise

@@ -120,7 +120,8 @@ class LiveServer:
         if isinstance(self.address, str | bytes):
             return self.address
         port = self.model.port
-        if self.address[0] in ANY_ADDRESS or port.kind is not PortMap.FIXED:
+        # A link-local address names an interface, which may come and go.
+        if self.address[0] in ANY_ADDRESS or "%" in self.address[0] or port.kind is not PortMap.FIXED:
             return None
         return self.address[0], port.value
 

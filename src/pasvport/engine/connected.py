@@ -118,6 +118,20 @@ def local_address(descriptor: int) -> tuple[str, int]:
     return (unmapped(name[0]), name[1]) if isinstance(name, tuple) else ("", 0)
 
 
+def dialled_address(descriptor: int) -> str:
+    """The address at this end of a connection as sockets can be bound there: a link-local one with its interface."""
+    borrowed = socket.socket(fileno=descriptor)
+    try:
+        name = borrowed.getsockname()
+    except OSError:
+        return ""
+    finally:
+        borrowed.detach()
+    if not isinstance(name, tuple):
+        return ""
+    return sockets.zoned(name) if len(name) > 2 else str(name[0])
+
+
 def peer_gone(descriptor: int) -> int:
     """0 while the peer is there, `ORDERLY` after its FIN, else the error that ended it.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pasvport.engine.backends import LiveBackend
-from pasvport.engine.connected import local_address, shut_writing
+from pasvport.engine.connected import dialled_address, shut_writing
 from pasvport.engine.dialer import literal_address
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.loop import EDGE, INWARD
@@ -118,7 +118,7 @@ class ControlChannel(Transfers):
         """Accepted and counted: greet, or find a server."""
         plant, service = self.plant, self.service
         plant.loop.add(self.client, self, INWARD)
-        self.dialled = self.doorway.address or local_address(self.client)[0]
+        self.dialled = self.doorway.address or dialled_address(self.client)
         self.pool = service.ports.pool_for(self.dialled)
         host = self.host if self.host != "unix" else "127.0.0.1"
         advertise = service.advertised(self.doorway.bind, self.pool, host, self.dialled)

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from pasvport import sockets
 from pasvport.address import unmapped
 from pasvport.engine.backends import ANY_ADDRESS, LiveBackend, LiveServer
-from pasvport.engine.connected import local_address
+from pasvport.engine.connected import dialled_address
 from pasvport.engine.plant import Plant
 from pasvport.model import PortMap, Source, SourceUse
 
@@ -19,6 +19,7 @@ _IN_PROGRESS: Final[int] = errno.EINPROGRESS
 _AF_INET: Final[int] = socket.AF_INET
 _AF_INET6: Final[int] = socket.AF_INET6
 _outgoing: Final = sockets.outgoing
+_scoped: Final = sockets.scoped
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 OURS = (errno.EADDRNOTAVAIL, errno.EAGAIN, errno.EADDRINUSE, errno.EPERM, errno.EACCES, errno.ENODEV)
 """Errors of connect() that are not the server's fault: no local port, no permission, no such interface."""
@@ -46,7 +47,7 @@ def dial(session: Caller, server: LiveServer) -> int:
             sock.setsockopt(level, name, value)
         if server.source is not None:
             _set_out_from(sock, session, server, server.source)
-        code = sock.connect_ex(server.target or _target(session, server))
+        code = sock.connect_ex(server.target or _scoped(_target(session, server)))
     except OSError:
         sock.close()
         raise
@@ -84,12 +85,19 @@ def dial_client(session: Caller, host: str, port: int) -> int:
     """A descriptor that is connecting to an active client, from the address that it dialled. Raises OSError."""
     sock = _outgoing(_family(host))
     try:
-        sockets.bind_source(sock, (local_address(session.client)[0], 0), transparent=False)
-        _connect(sock, host, port)
+        dialled = dialled_address(session.client)
+        sockets.bind_source(sock, (dialled, 0), transparent=False)
+        _connect(sock, _on_the_link_of(dialled, host), port)
     except OSError:
         sock.close()
         raise
     return sock.detach()
+
+
+def _on_the_link_of(dialled: str, host: str) -> str:
+    """A zone is a name for a link on one machine: what a client calls its own (RFC 4007) is another here."""
+    _, mark, zone = dialled.partition("%")
+    return host.partition("%")[0] + mark + zone
 
 
 def _family(host: str) -> int:
@@ -97,7 +105,7 @@ def _family(host: str) -> int:
 
 
 def _connect(sock: _socket.socket, host: str, port: int) -> None:
-    code = sock.connect_ex((host, port))
+    code = sock.connect_ex(_scoped((host, port)))
     if code and code != _IN_PROGRESS:
         raise OSError(code, "connect")
 
@@ -107,7 +115,7 @@ def literal_address(session: Caller, server: LiveServer) -> str:
     address = server.address
     if isinstance(address, str | bytes):
         return "127.0.0.1"
-    return local_address(session.client)[0] if address[0] in ANY_ADDRESS else address[0]
+    return dialled_address(session.client) if address[0] in ANY_ADDRESS else address[0]
 
 
 def _set_out_from(sock: _socket.socket, session: Caller, server: LiveServer, source: Source) -> None:
@@ -144,7 +152,7 @@ def _target(session: Caller, server: LiveServer) -> tuple[str, int] | bytes | st
         return address
     host = address[0]
     if host in ANY_ADDRESS:
-        host = local_address(session.client)[0]
+        host = dialled_address(session.client)
     return host, server_port(session, server)
 
 

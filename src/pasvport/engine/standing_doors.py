@@ -11,7 +11,7 @@ import _socket
 
 from pasvport.address import unmapped
 from pasvport.engine.backends import LiveServer
-from pasvport.engine.connected import local_address
+from pasvport.engine.connected import dialled_address, local_address
 from pasvport.engine.dialer import dial_data, literal_address
 from pasvport.engine.frontends import Doorway
 from pasvport.engine.listeners import LiveListener
@@ -70,7 +70,7 @@ class StandingDoor(LiveListener):
     def _welcome(self, client: int, address: tuple[str | int, ...] | str | bytes, *, admitted: bool = False) -> None:
         host = unmapped(str(address[0]))
         service, ports = self._service, self._service.ports
-        here, port = local_address(client)
+        here, port = dialled_address(client), local_address(client)[1]
         door = ports.awaited(here, port, host)
         if door is not None:
             self._close_gates(len(self.gates))
