@@ -570,6 +570,19 @@ def test_late_events_of_a_former_path_are_ignored() -> None:
     )
 
 
+def test_a_conflict_that_is_told_late_changes_nothing() -> None:
+    play(
+        MOVING
+        + """
+        > DataFinished 1 5 complete
+        > ClientDataConflict 1 192.0.2.7
+        > ServerSent 226 done
+        < SendToClient 226 done
+        < RecordTransfer RETR a 226 5 complete --
+    """
+    )
+
+
 # --- transfers ----------------------------------------------------------------------------------------------------
 
 

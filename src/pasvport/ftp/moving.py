@@ -213,7 +213,7 @@ class Moving(Opening):
     def _client_data_conflict(self, event: ClientDataConflict) -> None:
         """Somebody with the client's address may be after its file, or bring another: nobody gets it."""
         path = self._current(event.path)
-        if path is None:
+        if path is None or path.state is PathState.ENDED:
             return
         path.note_conflict()
         self._record.conflicts += 1
