@@ -96,6 +96,7 @@ GLOBALS = [
     ("spread-checks 20", "spread_checks", 20),
     ("max-spread-checks 3s", "max_spread_checks", 3_000),
     ("tune.bufsize 20001", "bufsize", 20_016),
+    ("tune.ftp.maxheld 65536", "ftp_held", 65_536),
     ("tune.maxaccept 8", "maxaccept", 8),
     ("tune.pipesize 65536", "pipesize", 65_536),
     ("tune.port-range sk_lookup", "port_range", "sk_lookup"),

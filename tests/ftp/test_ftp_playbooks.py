@@ -1483,6 +1483,21 @@ def test_no_banner_before_the_login_is_over(on_the_way: str) -> None:
     )
 
 
+def test_what_a_client_may_send_ahead_is_bounded_in_bytes() -> None:
+    dialogue = play(LOGGED_IN + "> ClientSent NOOP\n< SendToServer NOOP")
+    line, read = b"SITE " + b"x" * 4000 + b"\r\n", 0
+    while dialogue.reads_client:
+        assert not dialogue.receive(ClientSent(line))
+        read += len(line)
+    assert read <= 3 * len(line)
+    assert dialogue.held_bytes <= read
+    for _ in range(read // len(line)):
+        dialogue.receive(ServerSent(b"200 so\r\n"))
+    assert dialogue.reads_client
+    dialogue.receive(ServerSent(b"200 so\r\n"))
+    assert not dialogue.held_bytes
+
+
 def test_timers_freeze_while_data_moves() -> None:
     assert {each.value for each in play(MOVING).timers} == {"ftp-transfer"}
     assert {each.value for each in play(LOGGED_IN).timers} == {"client"}

@@ -188,6 +188,14 @@ def _bufsize(cursor: Cursor, draft: GlobalDraft) -> None:
     draft.values["bufsize"] = value
 
 
+def _ftp_held(cursor: Cursor, draft: GlobalDraft) -> None:
+    word = cursor.argument("'tune.ftp.maxheld' expects a number of bytes.")
+    value = integer(cursor, word)
+    if value <= 0:
+        raise LineError("'tune.ftp.maxheld' expects a positive number of bytes.", word)
+    draft.values["ftp_held"] = value
+
+
 _PORT_RANGES = ("sk_lookup", "bind", "auto")
 
 
@@ -301,6 +309,15 @@ _TUNING: tuple[Keyword[GlobalDraft], ...] = (
         "P2",
     ),
     _row("tune.bufsize", "<bytes>", "Buffer of one direction; bounds a check's answer.", _bufsize, default="16384"),
+    _row(
+        "tune.ftp.maxheld",
+        "<bytes>",
+        "`mode ftp`: bytes of commands sent ahead and of answers not read that the sessions of one worker may hold "
+        "together; beyond, a session that holds some is not read until it holds none. One session holds up to two "
+        "lines of `ftp-max-line`, 16 KiB for each peer, and what it was read last.",
+        _ftp_held,
+        default="33554432",
+    ),
     _row("tune.maxaccept", "<number>", "Connections accepted at a time.", _number("maxaccept", once=True), "P2"),
     _row("tune.pipesize", "<bytes>", "Size of the kernel pipes for splicing.", _number("pipesize"), "P3", "1 MiB"),
     _row(

@@ -321,6 +321,7 @@ class ControlChannel(Transfers):
     def _go_blind(self, action: GoBlind) -> None:
         """From here on bytes are relayed; what has not left yet goes first."""
         self.speak()
+        self.forget_held()
         self.blind = True
         if self.data is not None:
             self.data.drop()
@@ -377,6 +378,7 @@ class ControlChannel(Transfers):
 
     def over(self, culprit: Culprit, stage: Stage) -> None:
         """The control connections are given up; so is everything else."""
+        self.forget_held()
         if self.data is not None:
             self.data.drop()
         if self.blind:

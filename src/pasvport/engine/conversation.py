@@ -25,7 +25,7 @@ _MORE_BEHIND: Final[int] = _GONE | select.EPOLLRDHUP | select.EPOLLPRI
 _CHUNK: Final = 4 * 1024
 _GULPS: Final = 2
 """Chunks read of one peer in a turn of the loop: whoever sends without end takes turns with the others."""
-_HIGH_WATER: Final = 64 * 1024
+_HIGH_WATER: Final = 16 * 1024
 """Bytes that may wait for a peer that does not read; beyond, the other one is not read either."""
 _read: Final = os.read
 _write: Final = os.write
@@ -40,6 +40,7 @@ class Conversation(Deadlines):
         "_is_telling",
         "client_held",
         "client_silent",
+        "counted_held",
         "heard",
         "server_held",
         "speaks_later",
@@ -60,6 +61,8 @@ class Conversation(Deadlines):
         """The client has said its last word."""
         self.speaks_later = False
         """The loop will let it speak before this turn ends."""
+        self.counted_held = 0
+        """Bytes of this session in `Plant.ftp_held`."""
         self.heard = self.spoken = 0
         """Bytes read from the client and from the server."""
 
@@ -104,9 +107,22 @@ class Conversation(Deadlines):
         if self.client_held and self._hears_client():
             self.client_held = False
             self._read_later()
-        if self.server_held and len(self.to_client) < _HIGH_WATER:
+        if self.server_held and self._hears_server():
             self.server_held = False
             self._read_later()
+        held = self.dialogue.held_bytes
+        if held or self.counted_held:
+            self._count_held(held)
+
+    def _count_held(self, held: int) -> None:
+        held += len(self.to_client) + len(self.to_server)
+        self.plant.ftp_held += held - self.counted_held
+        self.counted_held = held
+
+    def forget_held(self) -> None:
+        """Nothing is held any more."""
+        self.plant.ftp_held -= self.counted_held
+        self.counted_held = 0
 
     def _read_later(self) -> None:
         if not self.turn_pending:
@@ -173,9 +189,22 @@ class Conversation(Deadlines):
     # A short read has emptied the socket, unless an end or an urgent byte stopped it (epoll(7), question 9).
 
     def _hears_client(self) -> bool:
-        """Some commands are answered without the server: a client that reads no answers may not ask on either."""
+        """Some commands are answered without the server: a client that reads no answers may not ask on either.
+
+        Where all sessions together hold too much, one is read on when it has got rid of what it holds; half a line is
+        no such thing, since only its rest makes it go.
+        """
+        dialogue = self.dialogue
+        if self.plant.ftp_held > self.plant.most_ftp_held:
+            return not (self.to_server or self.to_client or dialogue.holds_commands) and dialogue.reads_client
         room = len(self.to_server) < _HIGH_WATER and len(self.to_client) < _HIGH_WATER
-        return room and self.dialogue.reads_client
+        return room and dialogue.reads_client
+
+    def _hears_server(self) -> bool:
+        """As long as the client takes what is said."""
+        if self.plant.ftp_held > self.plant.most_ftp_held:
+            return not (self.to_client or self.dialogue.bytes_behind)
+        return len(self.to_client) < _HIGH_WATER and self.dialogue.bytes_behind < _HIGH_WATER
 
     def _read_client(self, more: int) -> None:
         for _ in range(_GULPS):
@@ -210,7 +239,7 @@ class Conversation(Deadlines):
         for _ in range(_GULPS):
             if self.phase is not ESTABLISHED or self.farewell is not None or self.server < 0 or self.blind:
                 return
-            if len(self.to_client) >= _HIGH_WATER:
+            if not self._hears_server():
                 self.server_held = True
                 return
             try:
@@ -273,6 +302,8 @@ class Conversation(Deadlines):
             elif self.farewell is not None:
                 self.end(*self.farewell)
                 return
+        if self.to_client or self.to_server or self.counted_held:
+            self._count_held(self.dialogue.held_bytes)
         if (self.client_held or self.server_held) and not self._is_telling:
             self._look_around()
 

@@ -24,6 +24,8 @@ from pasvport.stick.deferral import is_deferred
 from pasvport.stick.keys import Endpoints, compile_key, compile_name
 from pasvport.wire import FeaturesLearnt, Notice
 
+_LINES_HELD = 2
+"""Longest lines that a client may send ahead."""
 _LOGIN = 60_000
 _DATA = 60_000
 _TRANSFER = 300_000
@@ -276,6 +278,7 @@ def _settings(ftp: Ftp, *, deferred: bool, retries: int) -> Settings:
         denied=frozenset(ftp.denied),
         trust_named_host=ftp.trust_named_host,
         max_line=ftp.max_line,
+        max_held_bytes=_LINES_HELD * ftp.max_line,
         redispatches=max(retries, 1),
         login_limited=ftp.login_limit > 0,
     )

@@ -52,6 +52,9 @@ class Plant:
         self.process = ProcessCells(counters.layout.process)
         self.tell = tell
         self.read_size = config.settings.bufsize
+        self.ftp_held = 0
+        """Bytes that the sessions of `mode ftp` hold for their peers, counted where any outlast a turn of the loop."""
+        self.most_ftp_held = config.settings.ftp_held
         self.pipes = Pipes(config.settings.pipesize, self._count_pipes)
         self.splicing: Pipes | None = None if config.settings.nosplice else self.pipes
         self.epoch_offset = time.time() - loop.clock()

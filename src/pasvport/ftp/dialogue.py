@@ -112,7 +112,32 @@ class Dialogue(Requests):
         """Whether more of the client's bytes are wanted; False while it has sent too much ahead."""
         if self._phase in _READS_NOTHING:
             return False
-        return len(self._held) < self._settings.max_held and not self._client.begins_tls
+        if self._client.begins_tls:
+            return False
+        # Few clients ever send ahead.
+        if not self._held:
+            return True
+        return len(self._held) < self._settings.max_held and self._size_of_held() < self._settings.max_held_bytes
+
+    @property
+    def holds_commands(self) -> bool:
+        """The client has sent ahead."""
+        return bool(self._held)
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of both peers' words: commands sent ahead, unfinished lines, replies that wait."""
+        size = self._client.held
+        if self._kept is not None:
+            size += len(self._kept)
+        if self._held:
+            size += self._size_of_held()
+        return size if self._path is None else size + len(self._path.behind)
+
+    @property
+    def bytes_behind(self) -> int:
+        """Of replies that wait for a transfer's end."""
+        return 0 if self._path is None else len(self._path.behind)
 
     @property
     def timers(self) -> frozenset[Timer]:

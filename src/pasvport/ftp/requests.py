@@ -60,12 +60,15 @@ class Requests(Replies):
         client = self._client
         if self._phase in _DEAF:
             return
-        while len(held) < limit:
+        while len(held) < limit and (not held or self._size_of_held() < self._settings.max_held_bytes):
             line = client.pull()
             if line is None:
                 return
             self._record.commands += 1
             held.append(parse_command(line))
+
+    def _size_of_held(self) -> int:
+        return sum([len(command.line) for command in self._held])
 
     def _tls_begun(self) -> None:
         """The client's hello is there: it waits for the answer to AUTH, and ends a session that agreed to no TLS.

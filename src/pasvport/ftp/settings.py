@@ -49,6 +49,8 @@ class Settings:
     max_line: int = 4096
     max_reply: int = 1 << 26
     max_held: int = 32
+    max_held_bytes: int = 8192
+    """Bytes of commands sent ahead after which no more is read of the client."""
     max_refused: int = 20
     redispatches: int = 3
     max_moves: int = 5

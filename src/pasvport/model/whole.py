@@ -49,6 +49,8 @@ class Global:
     bufsize: int = 16384
     maxaccept: int = 0
     pipesize: int = 0
+    ftp_held: int = 32 * 1024 * 1024
+    """`tune.ftp.maxheld`: bytes that the sessions of a worker in `mode ftp` hold together before they are read less."""
     nosplice: bool = False
     port_range: str = "auto"
     """`tune.port-range`: `sk_lookup`, `bind`, or `auto` until start-up has decided."""
