@@ -9,7 +9,9 @@ import pytest
 from test_service_unit import Manager, ctl
 
 import pasvport
-from farm.ports import free_ports
+from farm.ports import free_ports, free_range
+from farm.raw_client import RawClient
+from farm.scripted import Scripted
 from process_rig import Running, Upstream, configuration, kill, session, source_for, talk, until_gone, workers_of
 
 
@@ -108,3 +110,44 @@ def test_a_text_that_the_installed_release_refuses_changes_nothing(tmp_path, ins
             assert ctl(balancer, "reload").returncode == 0
             with upgraded(balancer), session(port, upstream):
                 pass
+
+
+FTP = """
+global
+    nbthread 2
+defaults
+    mode ftp
+    timeout client 60s
+    timeout server 60s
+    timeout connect 5s
+frontend fe
+    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{low}-{high} name ftp-data
+    default_backend be
+backend be
+    server s {server}
+"""
+
+
+def test_an_idle_session_of_mode_ftp_is_served_by_the_release_before(tmp_path, installed):
+    port = free_ports(1)[0]
+    low, high = free_range(30, ("127.0.0.1",))
+    with Scripted() as server:
+        text = FTP.format(port=port, low=low, high=high, server=server.address)
+        with (
+            Running(tmp_path, text, "-Ws", PYTHONPATH=str(installed.parent)) as balancer,
+            RawClient(("127.0.0.1", port)) as idle,
+        ):
+            idle.log_in("joe", "x")
+            install_another(installed)
+            assert ctl(balancer, "reload").returncode == 0
+            with upgraded(balancer):
+                with RawClient(("127.0.0.1", port)) as new:
+                    new.log_in("joe", "x")
+                    assert new.receive("RETR x") == server.content
+                    new.quit()
+                idle.ask("NOOP", 200)
+                assert idle.receive("RETR x") == server.content
+                assert idle.receive("RETR x", extended=False) == server.content
+                idle.quit()
+                assert balancer.ends() == 0
