@@ -78,15 +78,25 @@ def _balancer() -> Iterator[int]:
 def _worker_of(child: subprocess.Popen[bytes]) -> int:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and child.poll() is None:
-        found = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        found = [pid for pid in _descendants(child.pid) if b"pasvport.engine.worker" in _command(pid)]
         try:
             load("ftpclient", "-d", f"{BALANCER}:{FTP_PORT}", "-s", clients(1), "-c", 1, "-n", 1)
         except BenchError:
             found = []
         if found:
-            return int(found[0])
+            return found[0]
         time.sleep(0.1)
     raise BenchError("the balancer does not serve")
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield int(text)
+        yield from _descendants(int(text))
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _soak(worker: int, options: argparse.Namespace) -> tuple[int, int, dict[str, float]]:
