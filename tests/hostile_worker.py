@@ -115,6 +115,28 @@ def cry(_victim):
     return "done"
 
 
+def child_that_goes_on(write):
+    """It outlives its parent, whose pipe and wire it has."""
+    if os.fork() == 0:
+        with contextlib.suppress(OSError):
+            while True:
+                write()
+        os._exit(0)
+
+
+def leave_a_child_that_cries(_victim):
+    os.set_blocking(2, True)
+    child_that_goes_on(lambda: os.write(2, b"x" * 100 + b"\n"))
+    os._exit(9)
+
+
+def leave_a_child_that_tells(victim):
+    frames = wire.encode(wire.EntryLearnt("be", b"\x7f\0\0\1", 1)) * 2000
+    os.set_blocking(victim.uplink._descriptor, True)
+    child_that_goes_on(lambda: flood(victim, frames))
+    os._exit(9)
+
+
 def lie_about_sessions(victim):
     """Rows in the name of the other worker, whose number would be shifted by."""
     sound = queries.QUESTIONS["sessions"]
@@ -146,6 +168,8 @@ ATTACKS = {
         cry,
         lie_about_sessions,
         die,
+        leave_a_child_that_cries,
+        leave_a_child_that_tells,
     )
 }
 

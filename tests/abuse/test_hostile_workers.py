@@ -149,6 +149,14 @@ def test_floods(stage: Stage, name: str) -> None:
         assert "\\x1b]0;owned\\x07" in stage.messages()
 
 
+@pytest.mark.parametrize("name", ["leave_a_child_that_cries", "leave_a_child_that_tells"])
+def test_a_child_that_says_its_last_words_for_ever(stage: Stage, name: str) -> None:
+    before = stage.workers()
+    stage.order(name)
+    stage.until_replaced(before)
+    stage.serves()
+
+
 # --- what it shares -----------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,8 @@ _LARGEST_BACKLOG = 64 << 20
 _LONGEST_COMPLAINT = 64 << 10
 """Bytes of stderr looked at together; what a worker writes faster than that is cut."""
 _LONGEST_FAULT = 200
+_MOST_LAST_WORDS = 16
+"""Reads of what a worker left behind, more than a pipe or socket holds: a child of its own could go on for ever."""
 _LEAVING = 2.0
 """Seconds that a worker which closed its wire may still take to exit."""
 
@@ -202,8 +204,9 @@ class Worker:
         self._is_gone = True
         status = reap(self._pidfd)
         self._last_words()
-        while self._hear():
-            pass
+        for _ in range(_MOST_LAST_WORDS):
+            if not self._hear():
+                break
         self._loop.remove_reader(self._stderr)
         os.close(self._stderr)
         self._loop.remove_writer(self._wire)
@@ -216,9 +219,11 @@ class Worker:
         # BootFailed and the like are written just before the exit and may be seen after it.
         if self._resting is not None:
             self._resting.cancel()
-        while not self.fault:
+        for _ in range(_MOST_LAST_WORDS):
             while self._obey(_TURN):
                 pass
+            if self.fault:
+                return
             try:
                 data = self._wire.recv(_CHUNK)
             except OSError:
