@@ -46,6 +46,7 @@ FRAMES = {
     "entries with other data": say(
         wire.EntriesTold, parts=[{"table": "be", "stores": ["x"], "rows": [ENTRY]}], last=True
     ),
+    "endless network": say(wire.LoginAsked, proxy=0, network="x" * 100, number=1),
     "what the supervisor says": frame(number_of(wire.HardStop) + b"\x80"),
     "excuse with an escape": say(wire.BootFailed, text="\x1b[2J"),
 }

@@ -14,6 +14,8 @@ from msgspec import Meta
 
 LONGEST_WORD = 16 << 10
 """Characters of a name: more than a line of a configuration has."""
+LONGEST_NETWORK = 64
+"""Characters of an address, with the name of its interface."""
 LONGEST_TEXT = 4 << 10
 """Characters of a message for the operator."""
 LONGEST_BYTES = 1 << 20
@@ -26,6 +28,7 @@ _STEERS = re.compile(f"[{_STEERING}]")
 
 Word = Annotated[str, Meta(max_length=LONGEST_WORD, pattern=f"^[^{_STEERING}]*\\Z")]
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT, pattern=f"^[^{_STEERING}]*\\Z")]
+Network = Annotated[str, Meta(max_length=LONGEST_NETWORK, pattern=f"^[^{_STEERING}]*\\Z")]
 Octets = Annotated[bytes, Meta(max_length=LONGEST_BYTES)]
 Whole = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]

@@ -18,7 +18,7 @@ from typing import Annotated, cast, get_args
 import msgspec
 
 from pasvport import model, record
-from pasvport.bounds import Count, Octets, Place, Seconds, Text, Whole, Word, visible
+from pasvport.bounds import Count, Network, Octets, Place, Seconds, Text, Whole, Word, visible
 from pasvport.errors import WireError
 
 LARGEST_FROM_SUPERVISOR = 256 << 20
@@ -331,7 +331,7 @@ class LoginAsked:
     """`ftp-login-limit`: may a login of `network` begin at this frontend? See LoginAnswered."""
 
     proxy: Place
-    network: Word
+    network: Network
     number: Count
 
 
@@ -340,7 +340,7 @@ class LoginFailed:
     """A login of `network` that was allowed has failed, and is about to be finished."""
 
     proxy: Place
-    network: Word
+    network: Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +348,7 @@ class LoginFinished:
     """A login of `network` that was allowed is over."""
 
     proxy: Place
-    network: Word
+    network: Network
 
 
 @dataclass(frozen=True, slots=True)

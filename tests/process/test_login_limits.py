@@ -10,8 +10,10 @@ import pytest
 
 from engine_rig import bind, config, server
 from pasvport.address import Endpoint, Family
+from pasvport.control import login_limits
 from pasvport.control.login_limits import LoginLimits
 from pasvport.engine.logins import Logins
+from pasvport.ftp import login_limit
 from pasvport.model import Ftp, Mode
 from pasvport.wire import LoginAnswered, LoginAsked, LoginFailed, LoginFinished
 
@@ -67,6 +69,30 @@ def test_a_worker_speaks_for_its_own_logins_only() -> None:
         found.receive(evil, LoginFinished(7, NETWORK))
     ask(found, sound, 1, 2, 3)
     assert [each.allowed for each in sound.told] == [True, True]
+
+
+def test_a_worker_that_asks_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept for it is bounded, waiting and under way together, and others ask on."""
+    monkeypatch.setattr(login_limits, "_MOST_LOGINS", 10)
+    monkeypatch.setattr(login_limit, "MOST_NETWORKS", 20)
+    found, evil, sound = limits(), FakeWorker(), FakeWorker()
+    for number in range(100):
+        found.receive(evil, LoginAsked(0, f"2001:db8:0:{number:x}::", number))
+    assert [each.allowed for each in evil.told] == [True] * 10 + [False] * 90
+    for number in range(1000):
+        network = f"2001:db8:1:{number:x}::"
+        for message in (LoginAsked(0, network, number), LoginFailed(0, network), LoginFinished(0, network)):
+            found.receive(sound, message)
+    assert all(each.allowed for each in sound.told)
+    assert len(found._limits[0]) <= 30
+    # What it finishes makes room.
+    found.receive(evil, LoginFinished(0, "2001:db8:0:0::"))
+    found.receive(evil, LoginAsked(0, NETWORK, 200))
+    assert evil.told[-1].allowed
+    found.ended(evil)
+    found.ended(sound)
+    assert not found._logins
+    assert all(source.is_at_rest for source in found._limits[0]._sources.values())
 
 
 @pytest.mark.parametrize(

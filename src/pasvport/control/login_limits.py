@@ -14,8 +14,8 @@ from pasvport.ftp.login_limit import LoginLimit, login_limit
 from pasvport.model import Config
 from pasvport.wire import LoginAnswered, LoginAsked, LoginFailed, LoginFinished
 
-_MOST_WAITING = 65_536
-"""Logins of one worker that may wait; more are refused."""
+_MOST_LOGINS = 65_536
+"""Logins of one worker that may wait or be under way; more are refused."""
 _Login = tuple[int, str]
 """(proxy, network)."""
 
@@ -28,6 +28,7 @@ class LoginLimits:
         self._limits = {proxy.index: login_limit(proxy.ftp) for proxy in config.proxies if proxy.ftp.login_limit}
         self._under_way: dict[Worker, Counter[_Login]] = {}
         self._waiting: dict[Worker, set[_Applicant]] = {}
+        self._logins: Counter[Worker] = Counter()
 
     def receive(self, worker: Worker, message: LoginAsked | LoginFailed | LoginFinished) -> None:
         """Something that a worker says of a login."""
@@ -44,17 +45,18 @@ class LoginLimits:
             limit.count(message.network, self._clock())
         else:
             under_way[login] -= 1
+            self._logins[worker] -= 1
             if not under_way[login]:
                 del under_way[login]
             limit.finish(message.network, self._clock())
 
     def _asked(self, worker: Worker, login: _Login, number: int, limit: LoginLimit) -> None:
-        waiting = self._waiting.setdefault(worker, set())
         applicant = _Applicant(self, worker, login, number)
-        if len(waiting) >= _MOST_WAITING:
+        self._logins[worker] += 1
+        if self._logins[worker] > _MOST_LOGINS:
             applicant.login_refused()
             return
-        waiting.add(applicant)
+        self._waiting.setdefault(worker, set()).add(applicant)
         limit.begin(login[1], applicant, self._clock())
 
     def answer(self, applicant: _Applicant, *, allowed: bool) -> None:
@@ -63,11 +65,14 @@ class LoginLimits:
         self._waiting.get(worker, set()).discard(applicant)
         if allowed:
             self._under_way.setdefault(worker, Counter())[applicant.login] += 1
+        else:
+            self._logins[worker] -= 1
         wait = 0.0 if allowed else self._limits[proxy].remaining(network, self._clock())
         worker.send(LoginAnswered(proxy, applicant.number, allowed, wait))
 
     def ended(self, worker: Worker) -> None:
         """A worker is gone, and its sessions with it."""
+        self._logins.pop(worker, None)
         for applicant in self._waiting.pop(worker, set()):
             proxy, network = applicant.login
             self._limits[proxy].leave(network, applicant)

@@ -14,6 +14,8 @@ from pasvport.model import Ftp
 
 MOST_NETWORKS = 65_536
 """Networks whose failures are remembered; beyond, the one that failed longest ago is forgotten."""
+_MOST_LOOKS = 8
+"""Networks looked at, for those to forget, when there is one more."""
 
 
 class Applicant(Protocol):
@@ -134,16 +136,20 @@ class LoginLimit:
         source = self._sources.get(network)
         if source is None:
             source = self._sources[network] = _Source()
-            if len(self._sources) > MOST_NETWORKS:
-                self._forget_one()
+            self._forget_some()
         return source
 
-    def _forget_one(self) -> None:
-        # Who has sessions under way stays: there are no more of those than sessions.
-        for network, source in self._sources.items():
-            if source.is_at_rest:
-                del self._sources[network]
+    def _forget_some(self) -> None:
+        # Who has sessions under way stays: there are no more of those than sessions. They are not gone through each
+        # time, but some at each new source.
+        for _ in range(_MOST_LOOKS):
+            if len(self._sources) <= MOST_NETWORKS:
                 return
+            network, source = next(iter(self._sources.items()))
+            if source.is_at_rest and source.failed:
+                del self._sources[network]
+            else:
+                self._sources.move_to_end(network)
 
     def _failures(self, source: _Source, now: float) -> int:
         failed = source.failed
