@@ -231,6 +231,14 @@ class PassiveKnown:
     closes: str
 
 
+@dataclass(frozen=True, slots=True)
+class LoginsKnown:
+    """`ftp-login-limit`: logins that failed before this worker, or in other ones: networks, and when it was."""
+
+    proxy: int
+    failed: tuple[tuple[str, tuple[float, ...]], ...]
+
+
 # --- worker -> supervisor -----------------------------------------------------------------------------------------
 
 
@@ -344,6 +352,14 @@ class LoginFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginCounted:
+    """A login of `network` has failed, which this worker counts without the supervisor: told for those that follow."""
+
+    proxy: Place
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
 class LoginFinished:
     """A login of `network` that was allowed is over."""
 
@@ -376,6 +392,7 @@ FromSupervisor = (
     | FeaturesKnown
     | LoginAnswered
     | PassiveKnown
+    | LoginsKnown
 )
 FromWorker = (
     Ready
@@ -390,6 +407,7 @@ FromWorker = (
     | LoginAsked
     | LoginFailed
     | LoginFinished
+    | LoginCounted
     | Notice
 )
 Message = FromSupervisor | FromWorker

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import struct
 import time
@@ -273,3 +275,46 @@ def test_a_change_of_mind_is_free(front: Front) -> None:
         client.ask("USER mistyped", 331)
         client.log_in("right", "right")
         client.quit()
+
+
+def _guess_until_refused(front: Front) -> None:
+    with contextlib.suppress(AssertionError, ConnectionError):
+        for _ in range(LIMIT + 1):
+            with front.client("fe") as client:
+                guess(client)
+
+
+def _worker_replaced(front: Front) -> None:
+    before = front.balancer.workers()
+    for pid in before:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: (now := front.balancer.workers()) and not now & before, "other workers")
+
+
+BETWEEN = {
+    "reload": lambda front: front.api("reload"),
+    "add server": lambda front: front.api("add server fe/new 127.0.0.1:9 weight 0"),
+    "worker": _worker_replaced,
+    "two reloads and a worker": lambda front: [front.api("reload"), front.api("reload"), _worker_replaced(front)],
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("mask", ["32", "8"])
+@pytest.mark.parametrize("between", BETWEEN)
+def test_workers_that_start_later_know_who_failed(
+    servers: dict[str, Scripted], between: str, mask: str, threads: int
+) -> None:
+    before = servers["plain"].count("PASS")
+    lines = f"ftp-login-limit {LIMIT} 1h delay 0 ipmask {mask}\nserver s {servers['plain'].address}"
+    with Front(Section("fe", lines), threads=threads) as front:
+        with front.client("fe") as client:
+            # Those who failed less often than they may are known, too.
+            assert guess(client) == 530
+        BETWEEN[between](front)
+        _guess_until_refused(front)
+        assert guesses(servers["plain"], before) == LIMIT
+        BETWEEN[between](front)
+        _guess_until_refused(front)
+    assert guesses(servers["plain"], before) == LIMIT

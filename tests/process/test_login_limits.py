@@ -15,7 +15,7 @@ from pasvport.control.login_limits import LoginLimits
 from pasvport.engine.logins import Logins
 from pasvport.ftp import login_limit
 from pasvport.model import Ftp, Mode
-from pasvport.wire import LoginAnswered, LoginAsked, LoginFailed, LoginFinished
+from pasvport.wire import LoginAnswered, LoginAsked, LoginCounted, LoginFailed, LoginFinished, LoginsKnown
 
 NETWORK = "2001:db8::"
 LIMITED = Ftp(login_limit=2, login_limit_period=60_000)
@@ -93,6 +93,28 @@ def test_a_worker_that_asks_for_everybody(monkeypatch: pytest.MonkeyPatch) -> No
     found.ended(sound)
     assert not found._logins
     assert all(source.is_at_rest for source in found._limits[0]._sources.values())
+
+
+def test_those_that_start_later_hear_what_failed() -> None:
+    """What workers count themselves, and what the supervisor counts, at the frontend of the same name."""
+    found, worker = limits(), FakeWorker()
+    found.receive(worker, LoginCounted(0, "192.0.2.1"))
+    found.receive(worker, LoginCounted(7, "192.0.2.1"))
+    assert list(found.known()) == [LoginsKnown(0, (("192.0.2.1", (0.0,)),))]
+    # What one worker counts locks nobody out for whom the supervisor is asked.
+    for _ in range(5):
+        found.receive(worker, LoginCounted(0, NETWORK))
+    ask(found, worker, 1, 2)
+    assert [each.allowed for each in worker.told] == [True, True]
+    for _ in range(2):
+        found.receive(worker, LoginFailed(0, NETWORK))
+        found.receive(worker, LoginFinished(0, NETWORK))
+    later, another = limits(), FakeWorker()
+    told = list(later.inherit(found))
+    assert told == list(later.known()) == [LoginsKnown(0, (("192.0.2.1", (0.0,)), (NETWORK, (0.0, 0.0))))]
+    ask(later, another, 1)
+    assert [each.allowed for each in another.told] == [False]
+    assert not list(limits(Ftp()).inherit(found))
 
 
 @pytest.mark.parametrize(

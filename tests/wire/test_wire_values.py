@@ -42,6 +42,7 @@ SOUND = (
     wire.LoginAsked(0, "2001:db8::", 1),
     wire.LoginFailed(0, "2001:db8::"),
     wire.LoginFinished(0, "2001:db8::"),
+    wire.LoginCounted(0, "192.0.2.1"),
     wire.Notice(4, "something"),
 )
 EVIL = ("\x1b]0;x\x07", "a\nb", "a\rb", "\x9b31m", "a\u2028b", "\u202egnp.exe", "\x7f", "\0")

@@ -46,6 +46,7 @@ from pasvport.wire import (
     FeaturesKnown,
     FeaturesLearnt,
     LoginAsked,
+    LoginCounted,
     LoginFailed,
     LoginFinished,
     Message,
@@ -109,7 +110,7 @@ class Generation:
         self.crew = Crew(self.settings.nbthread, self._spawn, message=self._receive, ended=self._worker_ended)
         self._for_workers = needed(config)
         self._validator = Validator(config)
-        self._logins = LoginLimits(config, self._loop.time)
+        self.logins = LoginLimits(config, self._loop.time)
         self.questions = Questions(lambda: self.crew.members, self._validator.rows)
         self._remarks = Remarks(self._loop.time, self._say_remark)
         self._told: dict[int, asyncio.Future[EntriesTold]] = {}
@@ -188,6 +189,8 @@ class Generation:
             worker.send(known)
         for ways in self.passive.known():
             worker.send(ways)
+        for failed in self.logins.known():
+            worker.send(failed)
         if self.is_paused:
             worker.send(PauseListeners(True))
         return worker
@@ -228,8 +231,8 @@ class Generation:
             self.crew.tell(self.passive.learnt(message), besides=worker)
         elif isinstance(message, FeaturesLearnt):
             self._tell_features(self.features.learnt(message))
-        elif isinstance(message, LoginAsked | LoginFailed | LoginFinished):
-            self._logins.receive(worker, message)
+        elif isinstance(message, LoginAsked | LoginFailed | LoginFinished | LoginCounted):
+            self.logins.receive(worker, message)
         elif isinstance(message, Notice):
             self._remarks.say(worker.number, message.level, message.text)
 
@@ -263,7 +266,7 @@ class Generation:
 
     def _worker_ended(self, worker: Worker, status: int) -> None:
         self.questions.ended(worker)
-        self._logins.ended(worker)
+        self.logins.ended(worker)
         self._hear_entries(worker, EntriesTold((), last=True))
         lost = self._bury(worker)
         text = (

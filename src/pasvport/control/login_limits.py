@@ -1,21 +1,28 @@
 """`ftp-login-limit` over all workers, for networks whose clients several workers serve: each asks before a login.
 
+What workers count themselves they tell, for the workers that start later, after a reload or in place of one that died.
+
 What a worker says here is believed as far as it could do by logging in: it counts a failure only of a login that it
-was allowed and has not finished, and what it holds ends with it.
+was allowed and has not finished, and what it holds ends with it. What it counts itself
+is told to later workers, and locks nobody out for whom the supervisor is asked.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from pasvport.control.workers import Worker
 from pasvport.ftp.login_limit import LoginLimit, login_limit
 from pasvport.model import Config
-from pasvport.wire import LoginAnswered, LoginAsked, LoginFailed, LoginFinished
+from pasvport.wire import LoginAnswered, LoginAsked, LoginCounted, LoginFailed, LoginFinished, LoginsKnown
 
 _MOST_LOGINS = 65_536
 """Logins of one worker that may wait or be under way; more are refused."""
+_AT_ONCE = 500
+"""Networks in one message."""
+LoginMessage = LoginAsked | LoginFailed | LoginFinished | LoginCounted
 _Login = tuple[int, str]
 """(proxy, network)."""
 
@@ -25,19 +32,25 @@ class LoginLimits:
 
     def __init__(self, config: Config, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._limits = {proxy.index: login_limit(proxy.ftp) for proxy in config.proxies if proxy.ftp.login_limit}
+        limited = [proxy for proxy in config.proxies if proxy.ftp.login_limit]
+        self._limits = {proxy.index: login_limit(proxy.ftp) for proxy in limited}
+        self._counted = {proxy.index: login_limit(proxy.ftp) for proxy in limited}
+        """What workers count themselves."""
+        self._names = {proxy.index: proxy.name for proxy in limited}
         self._under_way: dict[Worker, Counter[_Login]] = {}
         self._waiting: dict[Worker, set[_Applicant]] = {}
         self._logins: Counter[Worker] = Counter()
 
-    def receive(self, worker: Worker, message: LoginAsked | LoginFailed | LoginFinished) -> None:
+    def receive(self, worker: Worker, message: LoginMessage) -> None:
         """Something that a worker says of a login."""
         limit = self._limits.get(message.proxy)
         if limit is None:
             return
         login = message.proxy, limit.network(message.network)
         under_way = self._under_way.setdefault(worker, Counter())
-        if isinstance(message, LoginAsked):
+        if isinstance(message, LoginCounted):
+            self._counted[message.proxy].count(message.network, self._clock())
+        elif isinstance(message, LoginAsked):
             self._asked(worker, login, message.number, limit)
         elif not under_way[login]:
             return
@@ -70,6 +83,25 @@ class LoginLimits:
         wait = 0.0 if allowed else self._limits[proxy].remaining(network, self._clock())
         worker.send(LoginAnswered(proxy, applicant.number, allowed, wait))
 
+    # --- those that start later -----------------------------------------------------------------------------------
+
+    def known(self) -> Iterator[LoginsKnown]:
+        """What a worker that starts must hear."""
+        for proxy, limit in self._counted.items():
+            failed = limit.failed(self._clock())
+            while some := tuple(islice(failed, _AT_ONCE)):
+                yield LoginsKnown(proxy, some)
+
+    def inherit(self, former: LoginLimits) -> Iterator[LoginsKnown]:
+        """What failed at frontends of the same names. What workers must hear of it."""
+        places = {name: proxy for proxy, name in self._names.items()}
+        for proxy, name in former._names.items():
+            place = places.get(name)
+            if place is not None:
+                _remember(self._limits[place], former._limits[proxy], self._clock())
+                _remember(self._counted[place], former._counted[proxy], self._clock())
+        return self.known()
+
     def ended(self, worker: Worker) -> None:
         """A worker is gone, and its sessions with it."""
         self._logins.pop(worker, None)
@@ -79,6 +111,11 @@ class LoginLimits:
         for (proxy, network), count in self._under_way.pop(worker, Counter()).items():
             for _ in range(count):
                 self._limits[proxy].finish(network, self._clock())
+
+
+def _remember(limit: LoginLimit, former: LoginLimit, now: float) -> None:
+    for network, failed in former.failed(now):
+        limit.remember(network, failed)
 
 
 class _Applicant:

@@ -93,6 +93,8 @@ async def hand_over(legacy: Legacy, keep: Callable[[Generation, Generation], Non
         inherit(new.roster, old.roster)
         for known in new.passive.inherit(old.passive):
             new.crew.tell(known)
+        for failed in new.logins.inherit(old.logins):
+            new.crew.tell(failed)
         new.open()
     except BaseException:
         old.crew.tell(PauseListeners(False))

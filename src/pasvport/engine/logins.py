@@ -13,7 +13,7 @@ from pasvport.address import Family
 from pasvport.engine.plant import Plant
 from pasvport.ftp.login_limit import MOST_NETWORKS, Applicant, LoginLimit, login_limit
 from pasvport.model import Proxy
-from pasvport.wire import LoginAnswered, LoginAsked, LoginFailed, LoginFinished
+from pasvport.wire import LoginAnswered, LoginAsked, LoginCounted, LoginFailed, LoginFinished, LoginsKnown
 
 _UNSTEERED = (Family.FD, Family.UNIX, Family.ABNS)
 
@@ -77,6 +77,12 @@ class Logins:
             self._plant.tell(LoginFailed(self._proxy, self._limit.network(host)))
         else:
             self._limit.count(host, now)
+            self._plant.tell(LoginCounted(self._proxy, self._limit.network(host)))
+
+    def remember(self, message: LoginsKnown) -> None:
+        """Logins failed before this worker, or in another one."""
+        for network, failed in message.failed:
+            self._limit.remember(network, failed)
 
     def finish(self, host: str, now: float) -> None:
         """A login that was allowed is over."""

@@ -50,6 +50,7 @@ from pasvport.wire import (
     FeaturesKnown,
     HardStop,
     LoginAnswered,
+    LoginsKnown,
     Message,
     PassiveKnown,
     PauseListeners,
@@ -340,6 +341,12 @@ class Worker:
         if logins is not None:
             logins.answered(message)
 
+    def _logins_known(self, message: Message) -> None:
+        assert isinstance(message, LoginsKnown)
+        logins = self.logins.get(message.proxy)
+        if logins is not None:
+            logins.remember(message)
+
     def _ask(self, message: Message) -> None:
         assert isinstance(message, Ask)
         self.queries.ask(message)
@@ -352,6 +359,7 @@ class Worker:
         ServerChanged: _server_changed,
         ShareEntry: _share_entry,
         LoginAnswered: _login_answered,
+        LoginsKnown: _logins_known,
         SoftStop: _soft_stop,
         HardStop: _hard_stop,
         CloseListeners: _close_listeners,

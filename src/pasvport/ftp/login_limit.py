@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from pasvport.model import Ftp
@@ -111,6 +112,20 @@ class LoginLimit:
         source.failed.append(now)
         del source.failed[: -self._limit]
         self._sources.move_to_end(network)
+
+    def failed(self, now: float) -> Iterator[tuple[str, tuple[float, ...]]]:
+        """Networks whose logins failed in the period before `now`, and when."""
+        for network, source in self._sources.items():
+            if self._failures(source, now):
+                yield network, tuple(source.failed)
+
+    def remember(self, network: str, failed: Iterable[float]) -> None:
+        """Logins that failed elsewhere."""
+        network = self.network(network)
+        if self._limit:
+            source = self._source(network)
+            source.failed = sorted([*source.failed, *failed])[-self._limit :]
+            self._tidy(network, source)
 
     def finish(self, host: str, now: float) -> None:
         """A login that was allowed is over: whoever waits has its turn, or waited in vain."""
