@@ -6,13 +6,13 @@ import socket
 
 import pytest
 
+from farm.ports import free_range
 from farm.processes import Child
 from farm.waiting import until
 from process_rig import Running, connect
 from real_haproxy import HAPROXY, needs_haproxy
 
 BALANCER = "127.0.92.1"
-LOW = 44000
 FORMAT = "port=%fp %[dst_port] %[fc_dst_port] address=%fi %[dst]"
 
 
@@ -43,9 +43,9 @@ def place(request):
             os.set_inheritable(listener.fileno(), True)
             yield f"fd@{listener.fileno()}", BALANCER, listener.getsockname()[1], (listener.fileno(),)
         return
-    many = 100 if request.param == "long range" else 10
+    low, high = free_range(100 if request.param == "long range" else 10, ("0.0.0.0",))
     host = "" if request.param == "wildcard" else BALANCER
-    yield f"{host}:{LOW}-{LOW + many}", BALANCER, LOW + 7, ()
+    yield f"{host}:{low}-{high}", BALANCER, low + 7, ()
 
 
 @pytest.mark.parametrize("logged", LOGGED)
@@ -62,9 +62,8 @@ def test_the_log_names_the_port_that_was_dialled(tmp_path, place, logged, progra
         )
     try:
         wanted = re.escape(expected(port, host)[logged])
-        dial = until(lambda: dialled(host, port), f"somebody on {host}:{port}")
-        until(lambda: re.search(wanted, running.output()), f"{wanted!r} in {running.output()!r}")
-        dial.close()
+        with until(lambda: dialled(host, port), f"somebody on {host}:{port}"):
+            until(lambda: re.search(wanted, running.output()), f"{wanted!r} in {running.output()!r}")
     finally:
         running.stop()
 
