@@ -248,6 +248,9 @@ def test_a_stream_of_mode_tcp_that_has_ended_is_whole(relay: Front, far: Far, fi
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TIGHT)
         client.connect((relay.host("few"), 50001))
         with far.accept() as server:
+            # A client that ends before the server is connected is CC, here as in HAProxy.
+            client.sendall(b"up")
+            assert server.recv(2) == b"up"
             one, other = (client, server) if first == "client" else (server, client)
             one.sendall(WHOLE)
             one.shutdown(socket.SHUT_WR)
