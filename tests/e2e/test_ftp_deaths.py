@@ -56,10 +56,18 @@ class Guest:
             with self._front.client("fe", self._source, greeting=False, patience=PATIENCE) as client:
                 self._check(client, 220)
                 self._log_in(client)
-                for _ in range(3):
-                    self._chance.choice((self._download, self._upload))(client, farm)
+                for number in range(3):
+                    self._one_more(client, farm, number)
         except ToldError as told:
             self.outcomes[str(told)] += 1
+
+    def _one_more(self, client: RawClient, farm: Farm, number: int) -> None:
+        try:
+            self._chance.choice((self._download, self._upload))(client, farm)
+        except ConnectionError:
+            # The server died behind the 226 of the former one: the end, as directly, and nothing else behind it.
+            assert number, "the end before the first transfer"
+            raise ToldError("the end") from None
 
     def _check(self, client: RawClient, *codes: int) -> None:
         said = client.reply()

@@ -1330,7 +1330,6 @@ def test_a_server_that_leaves_after_its_226_has_finished() -> None:
         > DataFinished 1 10 complete
         < SendToClient 226 done
         < RecordTransfer RETR a 226 10 complete --
-        < SendToClient 421 Service not available, closing the control connection.
         < CloseSession SD connection closed
     """
     )

@@ -16,6 +16,7 @@ class DataPath:
 
     __slots__ = (
         "aborted",
+        "ahead",
         "behind",
         "blame",
         "candidate",
@@ -30,6 +31,7 @@ class DataPath:
         "expected",
         "failed",
         "final",
+        "late",
         "number",
         "port",
         "preliminary",
@@ -74,6 +76,10 @@ class DataPath:
         self.restart = 0
         self.preliminary: Reply | None = None
         """A 1xx that waits for the active client's connection."""
+        self.ahead: Reply | None = None
+        """A 2xx that came where 1xx is due, and that the client has: more is to come, or it was all."""
+        self.late: Reply | None = None
+        """A further 2xx, which the client may wait for or not: told a moment after the bytes have ended."""
         self.final: Reply | None = None
         """A positive reply that waits for the end of the data, or a negative one that the client has."""
         self.behind = b""
@@ -131,6 +137,17 @@ class DataPath:
     def awaits_client(self) -> bool:
         """The client's data connection is still to come."""
         return not (self.client_connected or self.aborted)
+
+    @property
+    def awaits_word(self) -> bool:
+        """The bytes have ended, and the client was told a 2xx before them that may have been the server's last."""
+        return self.ahead is not None and self.state is PathState.ENDED and not self.told
+
+    @property
+    def may_hear_more(self) -> bool:
+        """The client was told a 2xx already, and a further one may be the answer that it waits for."""
+        is_under_way = self.state in (PathState.MOVING, PathState.ENDED) and not (self.told or self.aborted)
+        return is_under_way and self.ahead is not None and self.late is None
 
     @property
     def may_flow_on(self) -> bool:

@@ -142,7 +142,9 @@ class Dialogue(Requests):
     @property
     def timers(self) -> frozenset[Timer]:
         """The deadlines that must be running now. A timer that stays in the set goes on, it is not restarted."""
-        return self._phase_timers() | _LULL_TIMER if self._may_have_ended else self._phase_timers()
+        path = self._path
+        in_doubt = self._may_have_ended or (path is not None and path.awaits_word)
+        return self._phase_timers() | _LULL_TIMER if in_doubt else self._phase_timers()
 
     def _phase_timers(self) -> frozenset[Timer]:
         if self._phase is not _OPEN:
@@ -207,6 +209,10 @@ class Dialogue(Requests):
 
     def _server_left(self, event: ServerLeft) -> None:
         self._take_as_ended()
+        self._was_all()
+        if self._owes_a_final_reply:
+            # lftp and wget take what came of its line for the whole.
+            self._server_sent(ServerSent(b"\r\n"))
         if self._phase in _HEARS_NO_SERVER and self._phase is not Phase.BLIND:
             return
         self._server_alive = False
@@ -219,8 +225,8 @@ class Dialogue(Requests):
         elif self._is_replaceable:
             self._redispatch(event.reason, Culprit.SERVER_ABORT)
         elif path is not None and path.holds_replies:
-            # Its last word is known: the bytes may still arrive.
-            self._server_gone = event.reason
+            # Its last word is known: the bytes may still arrive. Behind it curl takes 421 for the next answer.
+            self._server_gone, self._refusal = event.reason, b""
         elif path is not None and path.may_flow_on:
             self._flow_on(event.reason)
         else:

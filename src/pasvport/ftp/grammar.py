@@ -161,6 +161,12 @@ class ReplyReader:
         return not self._code and not self._head and self._begin == len(self._buffer)
 
     @property
+    def begins_with_code(self) -> bool:
+        """A line has begun that ends a reply, or is one, however it goes on."""
+        head = self._buffer[self._at : self._at + 4]
+        return head[:3] in _CODES and head[3:] == b" " and self._code in (b"", head[:3])
+
+    @property
     def is_open(self) -> bool:
         """A reply has begun whose last line is still to come."""
         return bool(self._code)

@@ -25,6 +25,8 @@ from pasvport.ftp.verbs import VERBS
 from pasvport.record import Culprit, DataEnding, Direction, Stage
 
 _ANNOUNCED = re.compile(rb"\(([0-9]{1,18}) bytes?\)")
+DONE = frozenset({226, 250})
+"""What says that a transfer is over, wherever it is said (RFC 959 section 5.4)."""
 _WAITING = (PathState.ASKED, PathState.GRANTED)
 _CONFLICT = "Two data connections came from your address: neither is served."
 _LOST = "The data connection was lost: the transfer is not complete."
@@ -87,8 +89,24 @@ class Moving(Opening):
             self._expected.remove(expected)
         elif reply.is_preliminary:
             self._granted(path, expected, reply)
+        elif self._is_ahead(path, expected, reply):
+            path.ahead = reply
+            self._goes_on(path, reply)
+        elif path.may_hear_more and 200 <= reply.code < 300:
+            path.late = reply
+            if path.awaits_word and self._has_gone_on:
+                self._was_all()
         else:
             self._concluded(path, expected, reply)
+
+    def _is_ahead(self, path: DataPath, expected: Expected, reply: Reply) -> bool:
+        """Some servers say 200 before 150, or in its place: ftplib skips it, lftp and tnftp go on, curl with an upload.
+
+        No client sends a byte before it was answered; a download may have come to its end without 1xx.
+        """
+        if expected.preliminary or expected.told or path.aborted or path.ahead is not None:
+            return False
+        return 200 <= reply.code < 300 and (path.direction is Direction.UPLOAD or reply.code not in DONE)
 
     def _granted(self, path: DataPath, expected: Expected, reply: Reply) -> None:
         again, expected.preliminary = expected.preliminary, True
@@ -100,12 +118,17 @@ class Moving(Opening):
         if expected.told:
             return
         path.expected = announced_size(reply.text)
+        self._goes_on(path, reply)
+
+    def _goes_on(self, path: DataPath, reply: Reply) -> None:
+        """The data connections may be used."""
         path.take(Step.GRANTED)
         if path.target is None or path.client_connected or path.aborted:
             self._relay(reply)
         else:
-            # An active client's 1xx waits for our connection to it, so that a failure can still be 425.
-            path.preliminary = reply
+            # What an active client is told waits for our connection to it, so that a failure can still be 425.
+            earlier = path.preliminary
+            path.preliminary = reply if earlier is None else Reply(reply.code, earlier.raw + reply.raw)
             self._dial_client(path)
         self._start(path)
 
@@ -172,6 +195,23 @@ class Moving(Opening):
         path.take(Step.FINAL)
         if path.state is PathState.GONE:
             self._settle(path)
+
+    def _was_all(self) -> None:
+        """The server says nothing more after the data, or the client does not wait for more.
+
+        lftp takes the first 2xx for the end and would take another for the answer to its next command, which ftplib
+        and curl do not give before they have heard it.
+        """
+        path, expected = self._path, self._expected
+        if path is None or not path.awaits_word or not expected or expected[0].purpose is not Purpose.TRANSFER:
+            return
+        last = path.late or path.ahead
+        assert last is not None
+        del expected[0]
+        path.server_code = last.code
+        if path.late is None or self._has_gone_on:
+            path.told, path.code = True, last.code
+        self._concluded_late(path, last)
 
     def _doubt_abort(self, reply: Reply) -> None:
         """After 226 for the transfer, some servers answer the ABOR behind it and some do not."""
@@ -296,6 +336,12 @@ class Moving(Opening):
             self._do(SendToClient(path.behind))
         self._path = None
         self._record_transfer(path)
+
+    @property
+    def _has_gone_on(self) -> bool:
+        """The client has said what is not said during a transfer: lftp, to which any 2xx is the end of one."""
+        verb = VERBS.get(self._held[0].verb) if self._held else None
+        return bool(self._held) and (verb is None or not verb.in_transfer)
 
     def _tell_outcome(self, path: DataPath) -> None:
         final = path.final

@@ -90,7 +90,7 @@ class Replies(Login):
             self._piece(reply)
         else:
             self._text(reply)
-        if doubt and doubt != reply.code and self._ends_at_once(doubt):
+        if doubt and (doubt != reply.code or reply.lines[-1] == b"%d" % doubt) and self._ends_at_once(doubt):
             self._take_as_ended()
 
     def _whole(self, reply: Reply) -> None:
@@ -182,6 +182,12 @@ class Replies(Login):
         alone = self._phase is Phase.OPEN and len(expected) == 1 and not self._held and self._client.is_empty
         return alone and expected[0].purpose in _AS_IT_COMES
 
+    @property
+    def _owes_a_final_reply(self) -> bool:
+        """A transfer was granted, and of the line that ends it some has come."""
+        granted = bool(self._expected) and self._expected[0].preliminary
+        return granted and self._phase is Phase.OPEN and self._reader.begins_with_code
+
     def _ends_at_once(self, doubt: int) -> bool:
         """The client and the server must go on for anything more to come; should the reply go on, nothing is lost."""
         owner = self._owner if self._inside else next(iter(self._expected), None)
@@ -207,6 +213,7 @@ class Replies(Login):
         owner = self._owner if self._inside else next(iter(self._expected), None)
         shown = owner is None or owner.purpose in _SHOWS_TEXT
         self._take_as_ended()
+        self._was_all()
         self._overdue = shown
 
     # --- whose a reply is -----------------------------------------------------------------------------------------
@@ -253,7 +260,7 @@ class Replies(Login):
         path = self._path
         if code < 200 or code in _ONLY_OF_TRANSFERS:
             return True
-        if not transfer.preliminary:
+        if not transfer.preliminary and (path is None or path.ahead is None):
             # Refusals come in order; nothing is complete that has not begun.
             return code == 250 or code >= 300
         if path is None or path.aborted or transfer.told or path.is_cut_short:

@@ -116,7 +116,12 @@ class Requests(Replies):
                 held.remove(urgent)
                 return urgent
         verb = VERBS.get(held[0].verb)
-        return held.pop(0) if verb is not None and verb.in_transfer and verb.name != "ABOR" else None
+        if verb is not None and verb.in_transfer and verb.name != "ABOR":
+            return held.pop(0)
+        if path.late is None or not path.awaits_word:
+            return None
+        self._was_all()
+        return held.pop(0)
 
     def _abort_alone(self, path: DataPath | None) -> None:
         """ABOR, where no server is left that could be told."""
@@ -224,7 +229,8 @@ class Requests(Replies):
             culprit, reason = self._draining
             self._end(culprit, reason, UNAVAILABLE)
         elif self._server_gone:
-            self._end(Culprit.SERVER_ABORT, self._server_gone, self._refusal)
+            goodbye = self._refusal or (UNAVAILABLE if self._held else b"")
+            self._end(Culprit.SERVER_ABORT, self._server_gone, goodbye)
         elif self._client_done and not self._held:
             self._end(Culprit.NONE if self._record.logged_in else Culprit.CLIENT_ABORT, "the client closed")
 

@@ -230,7 +230,7 @@ PATHS: dict[PathState, str] = {
     PathState.READY: "the client was told 227, 229 or 200",
     PathState.CONTESTED: "two connections came to the client's port; its transfer command is answered 425",
     PathState.ASKED: "the transfer command was forwarded",
-    PathState.GRANTED: "the server said 1xx; both data connections are awaited",
+    PathState.GRANTED: "the server said 1xx, or 2xx in its place; both data connections are awaited",
     PathState.MOVING: "bytes move",
     PathState.ENDED: "the bytes have ended, the server's final reply is awaited",
     PathState.HELD: "the server's final reply is held until the bytes have ended",
