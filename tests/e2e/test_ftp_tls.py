@@ -24,6 +24,7 @@ from farm.page import Page
 from farm.raw_client import RawClient, read_to_end
 from farm.scripted import Conversation, Scripted
 from farm.servers import Security
+from farm.waiting import PATIENCE
 
 T = TypeVar("T")
 KINDS = ("vsftpd", "proftpd", "pyftpdlib")
@@ -170,6 +171,40 @@ def test_a_data_connection_of_a_blind_session_is_logged_as_nobodys(page: Page) -
             (line,) = front.sink.until_text(" SC ")
             assert "somebody" not in line
             assert "QUIT" not in line
+
+
+def echo_blindly(talk: Conversation, argument: str) -> None:
+    talk.say("234 Go on")
+    while data := talk.control.recv(1000):
+        talk.control.sendall(data)
+
+
+def test_sessions_have_their_data_where_maxconn_is_reached() -> None:
+    """Data connections need no slots of their own, but for those of blind sessions beyond one each."""
+    with (
+        Scripted(answers={"AUTH": echo_blindly}) as server,
+        socket.create_server((server.address.partition(":")[0], 50007)) as data_port,
+    ):
+        data_port.settimeout(PATIENCE)
+        section = Section("fe", f"option ftp-auth-tls pass\nmaxconn 3\nserver s {server.address}")
+        with Front(section, threads=1) as front, contextlib.ExitStack() as stack:
+            clear = [stack.enter_context(front.client("fe")) for _ in range(2)]
+            blind = stack.enter_context(front.client("fe", "127.0.0.9"))
+            blind.ask("AUTH TLS", 234)
+            for client in clear:
+                client.log_in("u")
+                assert client.receive("RETR x") == b"scripted"
+            for _ in range(2):
+                with blind.dial(50007) as data, data_port.accept()[0] as sent:
+                    sent.sendall(b"for blind eyes")
+                    assert data.recv(100) == b"for blind eyes"
+                    assert blind.knock(50007) == b""
+                    sent.close()
+                    assert data.recv(100) == b""
+                front.until_stat("fe", "scur", lambda count: count == 3)
+            assert clear[0].receive("RETR x") == b"scripted"
+            with contextlib.suppress(TimeoutError), front.client("fe", patience=0.5):
+                raise AssertionError("what was borrowed was given back as if it had been taken")
 
 
 # --- AUTH, answered in many ways ----------------------------------------------------------------------------------

@@ -97,6 +97,7 @@ class Doorway:
         counters = frontend.plant.counters
         self.frontend = frontend
         self.bind = bind
+        self.number = number
         self.port = port
         self.port_text = str(port)
         self.label = bind.label(port)
@@ -110,3 +111,5 @@ class Doorway:
         self.cells = ListenerCells(counters.layout.listener[frontend.proxy.index, number])
         self.gates: list[SlotWaiter] = []
         """The limits that apply here: process, frontend, bind; a session holds a slot of each."""
+        self.borrows = False
+        """Sessions hold none, because the one that they are part of does."""

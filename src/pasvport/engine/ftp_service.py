@@ -92,6 +92,8 @@ class FtpService:
         self._patience: dict[tuple[int, bool], Patience] = {}
         self._tables = tables
         self._blind: dict[str, list[Blind]] = {}
+        self._borrowed: dict[str, int] = {}
+        """Data connections without a slot, by address."""
         self._exhausted_at = -_EPISODE
         self.limits = _limits(proxy)
         self.drain, self.drain_after_reload = _drain_limits(proxy.ftp.drain_idle)
@@ -174,6 +176,20 @@ class FtpService:
         """The session of `host` that went blind last; stickiness brings all of them to one server."""
         others = self._blind.get(host)
         return others[-1] if others else None
+
+    def borrow_slot(self, host: str) -> bool:
+        """Whether a data connection may do without a slot: one may for each blind session of its address."""
+        others, borrowed = self._blind.get(host), self._borrowed.get(host, 0)
+        if others is None or borrowed >= len(others):
+            return False
+        self._borrowed[host] = borrowed + 1
+        return True
+
+    def return_slot(self, host: str) -> None:
+        """A data connection that had borrowed is over."""
+        left = self._borrowed.pop(host, 0) - 1
+        if left > 0:
+            self._borrowed[host] = left
 
     # --- counting -------------------------------------------------------------------------------------------------
 
