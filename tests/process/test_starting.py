@@ -10,13 +10,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from compiling import compiled
 from farm.ports import free_ports
 from farm.processes import is_running
 from farm.waiting import listening, until
+from pasvport.control.second_start import refuse_second_start, running_instance, taken_places
+from pasvport.errors import ResourceError
 from pasvport.terminal.connection import ask
 from process_rig import (
     COMMAND,
@@ -430,3 +434,57 @@ def test_debug_shows_what_the_processes_tell_each_other(tmp_path, port):
         balancer.signal(signal.SIGHUP)
         balancer.wait_for("signal SIGHUP\n")
         assert is_running(balancer.pid)
+
+
+# --- a second start by mistake ------------------------------------------------------------------------------------
+
+
+def test_a_second_start_by_mistake_is_refused_and_harms_nobody(tmp_path, upstream, port):
+    """With SO_REUSEPORT both would serve, each a share of the clients, and the pid file would be the second one's."""
+    with Running(tmp_path, configuration(port, upstream.port)) as balancer:
+        for flags in ((), ("-D",), ("-W",), ("-Ws",), ("-db",)):
+            result = start(tmp_path, configuration(port, upstream.port), "-p", str(balancer.pidfile), *flags)
+            assert result.returncode == 1
+            said = (
+                f"Process {balancer.pid} runs with this pid file ({balancer.pidfile}) and listens at 127.0.0.1:{port}."
+            )
+            assert said in result.stderr
+        assert balancer.pidfile.read_text() == f"{balancer.pid}\n"
+        with session(port, upstream):
+            pass
+
+
+def test_a_start_beside_a_process_with_another_pid_file_is_a_warning(tmp_path, upstream, port):
+    with (
+        Running(tmp_path, configuration(port, upstream.port)),
+        Running(tmp_path, configuration(port, upstream.port), name="two") as second,
+    ):
+        assert f"another process listens at 127.0.0.1:{port}: the kernel gives it a share" in second.messages()
+
+
+def test_a_pid_file_left_behind_is_no_proof(tmp_path, port):
+    """The number may be anybody's by now: it counts only where somebody listens at our addresses, too."""
+    left = tmp_path / "left.pid"
+    config = compiled(configuration(port, 1))
+    left.write_text(f"{os.getppid()}\n")
+    assert running_instance(str(left)) == os.getppid()
+    assert refuse_second_start(config, str(left)) == ""
+    with socket.create_server(("127.0.0.1", port)):
+        with pytest.raises(ResourceError, match=f"Process {os.getppid()} runs with this pid file"):
+            refuse_second_start(config, str(left))
+        for text in (f"{os.getpid()}\n", "999999999\n", "junk", "", "-1", "0", "9" * 40, "\xb9"):
+            left.write_text(text, encoding="latin-1")
+            assert "another process listens at 127.0.0.1" in refuse_second_start(config, str(left))
+
+
+def test_listeners_are_found_in_the_kernels_tables(tmp_path):
+    table = tmp_path / "tcp"
+    word = "0100007F" if sys.byteorder == "little" else "7F000001"
+    row = "   {}: {}:0BB8 00000000:0000 {} 00000000:00000000 00:00000000 00000000 0 0 1\n"
+    config = compiled(configuration(3000, 1))
+    for state, found in (("0A", ["127.0.0.1:3000"]), ("01", [])):
+        table.write_text("  sl  local_address rem_address st\n" + row.format(0, word, state))
+        assert taken_places(config, [str(table)]) == found
+    for junk in ("", "\n", "x\n", "\xff\xfe"):
+        table.write_text(junk, encoding="latin-1")
+        assert taken_places(config, [str(table), str(tmp_path / "missing")]) == []

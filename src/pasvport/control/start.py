@@ -22,6 +22,7 @@ from pasvport.control.launcher import WORKER_MODULE
 from pasvport.control.on_demand import runtime_api, web_pages
 from pasvport.control.openings import settle_port_range
 from pasvport.control.ports import Ports
+from pasvport.control.second_start import refuse_second_start
 from pasvport.control.supervisor import Orders, Reread, Supervisor
 from pasvport.control.upgrade import Invocation, Predecessor
 from pasvport.errors import ResourceError
@@ -61,6 +62,7 @@ def serve(config: Config, launch: Launch, console: Console) -> int:
     """Start and serve until the end; the exit status. Dies by the signal that ended it, as HAProxy does."""
     try:
         config = _prepare(config, launch, console)
+        _look_for_another(config, launch, console)
         pidfile = host.PidFile(launch.pidfile) if launch.pidfile else None
     except ResourceError as error:
         console.alert(f"{console.main} {error}")
@@ -75,6 +77,14 @@ def serve(config: Config, launch: Launch, console: Console) -> int:
     if status < 0:
         _die_by(signal.Signals(-status))
     return status
+
+
+def _look_for_another(config: Config, launch: Launch, console: Console) -> None:
+    """Raises ResourceError when this service runs already and nobody said that it shall be replaced."""
+    if launch.predecessors or launch.old_sockets or launch.predecessor is not None:
+        return
+    if text := refuse_second_start(config, launch.pidfile):
+        console.warn(text)
 
 
 def _prepare(config: Config, launch: Launch, console: Console) -> Config:
