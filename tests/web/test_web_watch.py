@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 from compiling import compiled
 from pasvport.control.roster import Roster
-from pasvport.control.web.history import COUNTED
+from pasvport.control.web.history import COUNTED, STEP, History
 from pasvport.control.web.page import strip
+from pasvport.control.web.server import WebServer
 from pasvport.control.web.watch import CHECKS, EVENTS, Watch, totals
 from pasvport.health.result import CheckResult, Status
 
@@ -135,6 +136,28 @@ def test_a_reload_is_told_and_its_counters_are_no_errors() -> None:
     watch.look(other, 3.0)
     assert told(watch) == [("note", "reload", "", "Another configuration is served", 1)]
     assert watch.past("farm", "a").checks, "the past of a server outlives a reload"
+
+
+def test_what_a_former_generation_counts_is_sampled_once() -> None:
+    """Its growth is added to the counters of the one that serves: throughput seemed to double after a reload."""
+    old, new, grown = Farm(), Farm(), []
+    history = History()
+
+    def take(*sample):
+        grown.append(history.take(*sample)["download"])
+
+    memory = SimpleNamespace(watch=Watch(), history=SimpleNamespace(take=take), tell_failures=lambda _: None)
+    supervisor = SimpleNamespace(former=[], generation=old)
+    server = SimpleNamespace(
+        _supervisor=supervisor, _memory=memory, _generations=lambda: [*supervisor.former, supervisor.generation]
+    )
+    for total in (10000, 10500, 11000, 11500):
+        if total == 11000:
+            supervisor.former, supervisor.generation = [old], new
+        for farm in (old, new):
+            farm.counters["in", "bout"] = total
+        WebServer._look(server, -2 * STEP)
+    assert grown == [0.0, 500.0, 500.0, 500.0]
 
 
 def test_nothing_grows() -> None:

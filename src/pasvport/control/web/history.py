@@ -1,13 +1,13 @@
 """The last hour in numbers: one sample every few seconds, in rings that never grow. Pure.
 
-Counters come as totals of a generation; what is kept is their growth between two samples, so that a reload (which
-begins counters anew, or goes on with them) never looks like a burst.
+Counters come as totals of the generation that serves, to which what former ones still count is added; what is kept is
+their growth between two samples. A reload goes on with them, and so is neither a burst nor a hole.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 STEP = 5.0
 """Seconds between samples."""
@@ -42,21 +42,14 @@ class History:
         self.count = 0
         self._times = Ring(length)
         self._rings = {name: Ring(length) for name in SERIES}
-        self._last: dict[int, Mapping[str, float]] = {}
+        self._last: Mapping[str, float] = {}
         self._then = 0.0
 
-    def take(
-        self, now: float, held: Mapping[str, float], totals: Iterable[tuple[int, Mapping[str, float]]]
-    ) -> dict[str, float]:
-        """One sample at `now` (seconds). `totals` are (what tells generations apart, its counters). Returns the growth
-        of each counter since the sample before; of a generation that is seen for the first time, none."""
-        totals = list(totals)
-        growth = dict.fromkeys(COUNTED, 0.0)
-        for identity, counters in totals:
-            before = self._last.get(identity)
-            if before is not None:
-                for name in COUNTED:
-                    growth[name] += max(0.0, counters[name] - before[name])
+    def take(self, now: float, held: Mapping[str, float], totals: Mapping[str, float]) -> dict[str, float]:
+        """One sample at `now` (seconds). Returns the growth of each counter since the sample before; none at first, and
+        none of a counter that was cleared."""
+        before = self._last or totals
+        growth = {name: max(0.0, totals[name] - before[name]) for name in COUNTED}
         self._last = dict(totals)
         elapsed = now - self._then if self.count else STEP
         self._then = now

@@ -185,8 +185,8 @@ class WebServer:
         if now - sampled < STEP - _LOOK / 2:
             return sampled
         held = watch.held(self._generations(), generation)
-        totals = [(id(each), watch.totals(each)) for each in self._generations()]
-        memory.history.take(time.time(), held, totals)
+        # Former generations are in these: their growth of their own would be counted twice.
+        memory.history.take(time.time(), held, watch.totals(self._supervisor.generation))
         return now
 
     def _generations(self) -> Iterator[Serving]:
