@@ -36,6 +36,7 @@ PAGE = Stats(enabled=True, uri="/farm")
         ("/health/ready?verbose", Target(Page.HEALTH)),
         ("/health/live", Target(Page.ALIVE)),
         ("/health/", Target(Page.NOTHING)),
+        ("/healthz", Target(Page.NOTHING)),
         ("/dashboard", Target(Page.HTML)),
         ("/dashboard/data?after=3", Target(Page.LIVE, query="after=3")),
         ("/dashboard/dashboard.js", Target(Page.FILE, name="dashboard.js")),
@@ -58,6 +59,8 @@ def test_our_own_paths_win_over_a_uri_that_begins_everything() -> None:
     root = Stats(enabled=True, uri="/")
     assert parse("/metrics", root).page is Page.METRICS
     assert parse("/health", root).page is Page.HEALTH
+    for mistyped in ("/healthz", "/health/", "/health/redy", "/health/live/"):
+        assert parse(mistyped, root).page is Page.NOTHING
     assert parse("/anything", root).page is Page.HTML
 
 

@@ -95,6 +95,9 @@ def _own(path: str) -> Target | None:
         return Target(Page.HEALTH)
     if bare == ALIVE:
         return Target(Page.ALIVE)
+    if bare.startswith(HEALTH):
+        # A mistyped `/healthz` or `/health/redy` is no page, least of all a 200 where `stats uri` is `/`.
+        return Target(Page.NOTHING)
     if bare in (DASHBOARD, f"{DASHBOARD}/"):
         return Target(Page.HTML)
     if bare == f"{DASHBOARD}/data":
