@@ -6,7 +6,7 @@ from functools import reduce
 
 import pytest
 
-from compiling import alerts, compiled, warnings
+from compiling import alerts, compiled, outcome, warnings
 from pasvport.address import Endpoint, Family, PortRange
 from pasvport.config.keywords import Status
 from pasvport.config.keywords_bind import BIND
@@ -279,6 +279,7 @@ def test_backlog_reaches_the_binds_that_have_none():
         ("foo", "unknown keyword 'foo' in 'listen' section"),
         ("mode", "unknown proxy mode ''."),
         ("mode ftp2", "unknown proxy mode 'ftp2'."),
+        ("ftp-drain-idle forever", "'ftp-drain-idle' expects a time or 'never', got 'forever'."),
         ("option", "'option' expects an option name."),
         ("option dontlognul", "unknown option 'dontlognul'."),
         ("option tcpka x", "'option tcpka' cannot handle unexpected argument 'x'."),
@@ -822,3 +823,9 @@ def test_later_options_are_refused(name):
 @pytest.mark.parametrize("name", [row.name for row in OPTIONS if row.status is Status.HTTP])
 def test_http_options_are_accepted(name):
     assert alerts(f"{QUIET}listen l\n bind :1\n option {name}\n") == []
+
+
+def test_a_mistyped_mode_is_answered_by_what_was_meant():
+    for typed, meant in (("fpt", "ftp"), ("ftps", "ftp"), ("tpc", "tcp"), ("htpp", "http"), ("123", "")):
+        entry = outcome(f"{QUIET}listen l\n bind :2121\n mode {typed}\n").diagnostics.found[0]
+        assert (entry.text, entry.suggestion) == (f"unknown proxy mode '{typed}'.", meant)

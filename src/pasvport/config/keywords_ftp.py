@@ -17,7 +17,7 @@ from pasvport.config.expressions import read_expression
 from pasvport.config.keywords import Keyword, Misplaced, Place, not_supported
 from pasvport.config.scalars import strict_int
 from pasvport.config.syntax import Word
-from pasvport.digits import whole_number
+from pasvport.digits import is_number, whole_number
 from pasvport.model import Expression, Ftp, FtpPassive
 
 Reader = Callable[[Cursor, ProxyDraft], None]
@@ -201,6 +201,8 @@ def _drain_idle(cursor: Cursor, draft: ProxyDraft) -> None:
     word = cursor.argument("'ftp-drain-idle' expects a time or 'never'.")
     idle = 0
     if word.text != "never":
+        if not is_number(word.text[:1]):
+            raise LineError(f"'ftp-drain-idle' expects a time or 'never', got '{word}'.", word)
         idle = duration(cursor, word, "ftp-drain-idle")
         if not idle:
             raise LineError(

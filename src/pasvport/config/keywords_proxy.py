@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pasvport.config.arguments import integer, number, seconds
 from pasvport.config.cursor import Cursor, LineError
+from pasvport.config.diagnostics import nearest
 from pasvport.config.draft import Keepalive, Leftover, ProxyDraft, Said
 from pasvport.config.keywords import Keyword, Misplaced, Place, Status, Table, words
 from pasvport.config.keywords_balance import BALANCE_ROWS
@@ -30,7 +31,7 @@ Reader = Callable[[Cursor, ProxyDraft], None]
 def _mode(cursor: Cursor, draft: ProxyDraft) -> None:
     word = cursor.argument("unknown proxy mode ''.")
     if word.text not in (*Mode, "health"):
-        raise LineError(f"unknown proxy mode '{word}'.", word)
+        raise LineError(f"unknown proxy mode '{word}'.", word, nearest(word.text, Mode) or "")
     if word.text == "health":
         raise LineError("'mode health' doesn't exist anymore.", word)
     draft.mode, draft.mode_said = Mode(word.text), Said(word.text, cursor.line, word)
