@@ -391,7 +391,7 @@ completion; otherwise each line of the standard input is a command. |
 | `pasvport top` | A live screen: servers, running FTP transfers with their rate and progress, sessions, \
 the pool of data ports. Keys: `q` quits, `s` sorts the servers. `--interval SECONDS`; `--sort` \
 `configuration`, `sessions`, `traffic` or `name`. |
-| `pasvport top --once` | Two looks an interval apart, one picture on the standard output. |
+| `pasvport top --once` | Two looks an interval apart, one picture on the standard output; so without a terminal. |
 
 Exit status: 0 done; 1 the balancer refused the command (its words are on the standard error); 2 it cannot be reached.
 

@@ -240,6 +240,14 @@ def test_top_once_shows_what_is(served):
         assert "sessions 1/" in done.stdout
 
 
+def test_top_without_a_terminal_prints_one_picture_and_leaves(served):
+    """`pasvport top | head` and `pasvport top > file` stood for ever and wrote nothing."""
+    _, api, *_ = served
+    done = command("top", "-s", api, "-i", "0.1")
+    assert done.returncode == 0
+    assert "sessions 0/" in done.stdout
+
+
 def test_top_on_a_terminal_follows_and_obeys_keys(served):
     _, api, port, upstream = served
     with Terminal("top", "-s", api, "-i", "0.1") as terminal:

@@ -37,7 +37,9 @@ _SESSIONS = 200
 def main(arguments: Sequence[str], read_files: ReadFiles) -> int:
     """The command; its exit status: 2 when the API cannot be reached."""
     options = parser("top", _DESCRIPTION)
-    options.add_argument("--once", action="store_true", help="look twice, print one picture and leave")
+    options.add_argument(
+        "--once", action="store_true", help="look twice, print one picture, leave; so without a terminal"
+    )
     options.add_argument("-i", "--interval", type=_interval, default=1.0, metavar="SECONDS", help="default 1")
     options.add_argument("--sort", choices=SORTS, default=SORTS[0], help="order of the servers")
     given = options.parse_args(arguments)
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str], read_files: ReadFiles) -> int:
         return 2
     with contextlib.closing(watch):
         try:
-            return watch.once() if given.once else watch.live()
+            return watch.once() if given.once or not sys.stdout.isatty() else watch.live()
         except ApiError as error:
             print(f"pasvport top: {error}", file=sys.stderr)
             return 2
