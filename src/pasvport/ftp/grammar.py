@@ -22,6 +22,8 @@ _HIDDEN = b" ***"
 _BEFORE = re.compile(rb"(?:\xff[\xfb-\xfe].|[\xf0-\xff])*", re.DOTALL)
 _SYNCH = b"\xff\xf4\xf2"
 _KNOWN = {name.encode("ascii"): name for name in VERBS} | {name.lower().encode("ascii"): name for name in VERBS}
+# Against firewalls that look for PASV; vsftpd and Pure-FTPd know it.
+_KNOWN |= {b"P@SW": "PASV", b"p@sw": "PASV"}
 _CODES = {b"%03d" % code: code for code in range(1, 1000)}
 _CLASSES = {b"%d" % digit: digit * 100 if 1 <= digit <= 5 else 500 for digit in range(10)}
 

@@ -64,6 +64,9 @@ class Requests(Replies):
             line = client.pull()
             if line is None:
                 return
+            if not line.data.strip(b"\r") and not line.fault:
+                # vsftpd and Pure-FTPd say nothing to it, and a client would take an answer for its next command's.
+                continue
             self._record.commands += 1
             held.append(parse_command(line))
 
