@@ -284,6 +284,28 @@ def _guess_until_refused(front: Front) -> None:
                 guess(client)
 
 
+@pytest.mark.parametrize("mask", ["32", "8"])
+def test_sessions_of_a_former_generation_count(servers: dict[str, Scripted], mask: str) -> None:
+    before = servers["plain"].count("PASS")
+    lines = f"ftp-login-limit {LIMIT} 1h delay 0 ipmask {mask}\nserver s {servers['plain'].address}"
+    with Front(Section("fe", lines)) as front:
+        with front.client("fe") as former:
+            front.api("reload")
+            with front.client("fe") as client:
+                assert guess(client) == 530
+            assert [guess(former) for _ in range(LIMIT - 1)] == [530] * (LIMIT - 1)
+        # The news is on its way by the supervisor.
+        until(lambda: _is_refused(front), "the limit to be reached")
+    assert guesses(servers["plain"], before) <= LIMIT
+
+
+def _is_refused(front: Front) -> bool:
+    with contextlib.suppress(AssertionError, ConnectionError), front.client("fe") as client:
+        client.ask("USER admin", 331)
+        return False
+    return True
+
+
 def _worker_replaced(front: Front) -> None:
     before = front.balancer.workers()
     for pid in before:

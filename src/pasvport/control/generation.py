@@ -232,7 +232,9 @@ class Generation:
         elif isinstance(message, FeaturesLearnt):
             self._tell_features(self.features.learnt(message))
         elif isinstance(message, LoginAsked | LoginFailed | LoginFinished | LoginCounted):
-            self.logins.receive(worker, message)
+            failed = self.logins.receive(worker, message)
+            if failed and self.successor is not None and isinstance(message, LoginCounted | LoginFailed):
+                self.successor.learn_failure(message)
         elif isinstance(message, Notice):
             self._remarks.say(worker.number, message.level, message.text)
 

@@ -41,11 +41,11 @@ class LoginLimits:
         self._waiting: dict[Worker, set[_Applicant]] = {}
         self._logins: Counter[Worker] = Counter()
 
-    def receive(self, worker: Worker, message: LoginMessage) -> None:
-        """Something that a worker says of a login."""
+    def receive(self, worker: Worker, message: LoginMessage) -> bool:
+        """Something that a worker says of a login; whether a failure was counted."""
         limit = self._limits.get(message.proxy)
         if limit is None:
-            return
+            return False
         login = message.proxy, limit.network(message.network)
         under_way = self._under_way.setdefault(worker, Counter())
         if isinstance(message, LoginCounted):
@@ -53,7 +53,7 @@ class LoginLimits:
         elif isinstance(message, LoginAsked):
             self._asked(worker, login, message.number, limit)
         elif not under_way[login]:
-            return
+            return False
         elif isinstance(message, LoginFailed):
             limit.count(message.network, self._clock())
         else:
@@ -62,6 +62,7 @@ class LoginLimits:
             if not under_way[login]:
                 del under_way[login]
             limit.finish(message.network, self._clock())
+        return isinstance(message, LoginCounted | LoginFailed)
 
     def _asked(self, worker: Worker, login: _Login, number: int, limit: LoginLimit) -> None:
         applicant = _Applicant(self, worker, login, number)
@@ -101,6 +102,15 @@ class LoginLimits:
                 _remember(self._limits[place], former._limits[proxy], self._clock())
                 _remember(self._counted[place], former._counted[proxy], self._clock())
         return self.known()
+
+    def failed_before(self, name: str, message: LoginCounted | LoginFailed) -> LoginsKnown | None:
+        """A login of a former generation failed at the frontend called `name`. What workers must hear of it."""
+        place = next((proxy for proxy, each in self._names.items() if each == name), None)
+        if place is None:
+            return None
+        now, is_ours = self._clock(), isinstance(message, LoginFailed)
+        (self._limits if is_ours else self._counted)[place].count(message.network, now)
+        return None if is_ours else LoginsKnown(place, ((message.network, (now,)),))
 
     def ended(self, worker: Worker) -> None:
         """A worker is gone, and its sessions with it."""

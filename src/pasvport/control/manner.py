@@ -8,7 +8,7 @@ from typing import Protocol
 from pasvport.control.launcher import Launcher
 from pasvport.control.ports import Ports
 from pasvport.control.workers import Worker
-from pasvport.wire import EntryLearnt
+from pasvport.wire import EntryLearnt, LoginCounted, LoginFailed
 
 
 class Successor(Protocol):
@@ -19,6 +19,9 @@ class Successor(Protocol):
 
     def learn(self, worker: Worker, message: EntryLearnt) -> None:
         """A session of the former generation learnt a stick entry, in that worker."""
+
+    def learn_failure(self, message: LoginCounted | LoginFailed) -> None:
+        """A login of the former generation failed."""
 
 
 @dataclass(frozen=True, slots=True)

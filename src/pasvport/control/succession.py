@@ -22,7 +22,15 @@ from pasvport.control.workers import Worker
 from pasvport.model import Bind, Config
 from pasvport.record import Block, CounterLayout
 from pasvport.slots import server_key
-from pasvport.wire import EntryLearnt, PauseListeners, ServerChanged, TakeEntries, TellEntries
+from pasvport.wire import (
+    EntryLearnt,
+    LoginCounted,
+    LoginFailed,
+    PauseListeners,
+    ServerChanged,
+    TakeEntries,
+    TellEntries,
+)
 
 _PORTION = 500
 """Entries told at a time: a worker is busy with them for a millisecond or two."""
@@ -60,6 +68,12 @@ class Legacy:
         if learnt is not None:
             home, entry = learnt
             share([taker for taker in self.new.crew.members if home in (None, taker.number)], entry)
+
+    def learn_failure(self, message: LoginCounted | LoginFailed) -> None:
+        """A login of the old generation failed."""
+        known = self.new.logins.failed_before(self.old.config.proxies[message.proxy].name, message)
+        if known is not None:
+            self.new.crew.tell(known)
 
     def change(self, change: ServerChanged) -> None:
         """A server changed: the old workers, who check nothing any more, hear of it under their own numbers."""
