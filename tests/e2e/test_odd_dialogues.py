@@ -137,8 +137,15 @@ def beginning(first: str, *, swaps: bool = False) -> Odd:
     return Odd(answers=answers, without_aioftp=first[0] != "1")
 
 
+def nothing(talk: Conversation, argument: str) -> None:
+    """226 without 150, and nobody ever accepted the data connection."""
+    talk.close()
+    talk.say("226 Nothing there")
+
+
 ODD = {
     "sound": Odd(),
+    "226-and-no-data": Odd(answers={"RETR": nothing, "SIZE": "213 0"}, without_aioftp=True),
     "200-before-150": beginning("200 Fine"),
     "200-for-150": beginning("200 Fine", swaps=True),
     "125-for-150": beginning("125 Fine", swaps=True),

@@ -89,6 +89,13 @@ def test_a_download_may_end_with_226_alone() -> None:
     assert session.server(b"226 done\r\n") == b""
     session.event(ENDED)
     assert session.to_client == b"226 done\r\n"
+    assert [each.may_be_empty for each in session.done if isinstance(each, StartTransfer)] == [True]
+
+
+def test_after_150_a_reset_is_no_end() -> None:
+    session = Session(RETRIEVING)
+    session.server(b"150 go\r\n226 done\r\n")
+    assert [each.may_be_empty for each in session.done if isinstance(each, StartTransfer)] == [False]
 
 
 @pytest.mark.parametrize("final", [b"451 no\r\n", b"552 full\r\n"])

@@ -761,7 +761,7 @@ def test_226_without_1xx() -> None:
         < SendToServer LIST
         > ServerSent 226 nothing there
         > ClientDataConnected 1 192.0.2.7
-        < StartTransfer 1 download
+        < StartTransfer 1 download True
         > DataFinished 1 0 complete
         < SendToClient 226 nothing there
         < RecordTransfer LIST 226 0 complete --

@@ -86,6 +86,7 @@ class DataConnections:
         "has_come",
         "is_over",
         "lease",
+        "may_be_empty",
         "moved_at",
         "opened_at",
         "owner",
@@ -124,7 +125,7 @@ class DataConnections:
         """Bytes of the server, or its end, were reported before the transfer started; no edge tells of them again."""
         self.settling = False
         """Every byte was given to the client's kernel; its acknowledgement is awaited."""
-        self.is_over = self.turn_pending = self.contested = False
+        self.is_over = self.turn_pending = self.contested = self.may_be_empty = False
         self.deadline = NEVER
         self.bucket: int | None = None
 
@@ -260,9 +261,10 @@ class DataConnections:
 
     # --- the transfer ---------------------------------------------------------------------------------------------
 
-    def start(self, direction: Direction) -> None:
+    def start(self, direction: Direction, *, may_be_empty: bool = False) -> None:
         """Both connections stand: move the bytes, unless a second client waits at the door."""
         self.direction = direction
+        self.may_be_empty = may_be_empty
         if self.lease is not None:
             self.lease.door.look()
             if self.contested:
@@ -338,7 +340,7 @@ class DataConnections:
             self.moved_at = plant.loop.now
         if state is GREEDY:
             self._queue_up()
-        elif state is ENDED:
+        elif state is ENDED or (state is SOURCE_BROKEN and self.may_be_empty and not pump.taken):
             self._sent_all(pump)
         elif state is CLOGGED:
             self.rest = unacknowledged(pump.sink)

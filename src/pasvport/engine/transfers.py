@@ -119,7 +119,7 @@ class Transfers(Conversation):
     def start_transfer(self, action: StartTransfer) -> None:
         """Both data connections stand."""
         self._count_running(running=True)
-        self._path(action.path).start(action.direction)
+        self._path(action.path).start(action.direction, may_be_empty=action.may_be_empty)
 
     def _count_running(self, *, running: bool) -> None:
         if running is not self.counted_running:

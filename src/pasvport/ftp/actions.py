@@ -109,10 +109,14 @@ class DialClientData:
 
 @dataclass(frozen=True, slots=True)
 class StartTransfer:
-    """Both data connections stand: pump one direction. End as FIN is told by FIN, end as reset by reset."""
+    """Both data connections stand: pump one direction. End as FIN is told by FIN, end as reset by reset.
+
+    `may_be_empty`: the server has said that it is done already, and a reset before the first byte is an end, too.
+    """
 
     path: int
     direction: Direction
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class DataPath:
         "expected",
         "failed",
         "final",
+        "granted_by_final",
         "late",
         "number",
         "port",
@@ -69,7 +70,7 @@ class DataPath:
         """The last refusal of a port."""
         self.failed = False
         """One way of asking was in vain, and not only for the moment."""
-        self.server_answered = False
+        self.server_answered = self.granted_by_final = False
         self.client_connected = self.server_connected = self.dialled_client = False
         self.command = NO_COMMAND
         self.direction = Direction.DOWNLOAD

@@ -178,6 +178,7 @@ class Moving(Opening):
         path.final = reply
         if path.take(Step.GRANTED):
             # No 1xx came before: the server took the data connection for granted.
+            path.granted_by_final = True
             self._dial_client(path)
             self._start(path)
         elif path.state is not PathState.GRANTED:
@@ -241,7 +242,9 @@ class Moving(Opening):
         ready = path.client_connected and path.server_connected and not path.aborted
         if not ready or not path.take(Step.STARTED):
             return
-        self._do(StartTransfer(path.number, path.direction))
+        # Some servers answer a list of nothing by 226 alone, and close the port on which they never accepted.
+        is_done = path.final is not None and path.granted_by_final
+        self._do(StartTransfer(path.number, path.direction, is_done and path.direction is Direction.DOWNLOAD))
         if path.final is not None:
             path.take(Step.FINAL)
 
