@@ -171,6 +171,27 @@ UNSET = """global
 """
 
 
+def test_a_variable_of_an_address_is_named_outside_double_quotes_too() -> None:
+    """HAProxy replaces variables in addresses wherever they stand."""
+    text = """global
+    stats socket $RUN/sock
+defaults
+    log ${SINK}:514 local0
+frontend f
+    bind ${WHERE}:2121
+    bind ${HERE}:2122 name ${NONE}
+    default_backend b
+backend b
+    source ${FROM}
+    server s ${FARM}:21 check
+    server t "${QUOTED}:21"
+"""
+    found = load([("u.cfg", text)], World(environment={"HERE": "127.0.0.1"})).diagnostics.found
+    named = {(entry.origin.line, entry.text.split("'")[1]) for entry in found if "not set in the env" in entry.text}
+    assert {(2, "RUN"), (4, "SINK"), (6, "WHERE"), (11, "FARM"), (12, "QUOTED")} <= named
+    assert not [line for line, _ in named if line in (7,)]
+
+
 def test_what_fails_for_want_of_a_variable_names_it() -> None:
     found = load([("u.cfg", UNSET)], World()).diagnostics.found
     said = {(entry.severity, entry.origin.line): entry.text for entry in found if entry.origin is not None}

@@ -95,6 +95,12 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda found: environment.get(found.group(1) or found.group(2), ""), text)
 
 
+def unset_in(text: str, environment: Mapping[str, str]) -> list[str]:
+    """The variables that `expand` takes as empty since they are not set."""
+    names = (found.group(1) or found.group(2) for found in _VARIABLE.finditer(text))
+    return [name for name in names if name not in environment]
+
+
 def parse_address(text: str, accepts: Acceptable, environment: Mapping[str, str] | None = None) -> Address:
     """One address of any form. Raises AddressError with HAProxy's words; its `word` is the offending part.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pasvport.config import parser
+from pasvport.config.addresses import unset_in
 from pasvport.config.build import build
 from pasvport.config.cursor import Cursor, LineError, Prefix
 from pasvport.config.diagnostics import Diagnostics, Form, Severity, nearest
@@ -45,6 +46,8 @@ LATER_SECTIONS = (
     "http-errors",
     "fcgi-app",
 )
+_ADDRESS_AT = {"bind": 1, "log": 1, "source": 1, "server": 2, "stats": 2}
+"""Which word of a line is an address."""
 SECTIONS = ("global", *PROXY_SECTIONS, *LATER_SECTIONS)
 NEGATABLE = (
     "option",
@@ -115,9 +118,19 @@ class _Loader:
                     self._line(cursor)
             except LineError as error:
                 cursor.complain(error)
-            if entry.line.unset:
-                self._diagnostics.name_unset(entry.line, since)
-                self._unset.append(entry.line)
+            line = self._with_unset_addresses(entry.line)
+            if line.unset:
+                self._diagnostics.name_unset(line, since)
+                self._unset.append(line)
+
+    def _with_unset_addresses(self, line: Line) -> Line:
+        """Addresses have their variables replaced outside double quotes, too, where the lexer leaves them alone."""
+        at = _ADDRESS_AT.get(line.words[0].text) if line.words else None
+        if at is None or len(line.words) <= at:
+            return line
+        word = line.words[at]
+        missing = tuple(Word(name, word.column, word.width) for name in unset_in(word.text, self._environment))
+        return replace(line, unset=line.unset + missing) if missing else line
 
     def _cursor(self, line: Line) -> Cursor:
         return Cursor(line, line.words, self._diagnostics, self._world, environment=self._environment)
