@@ -436,7 +436,7 @@ def test_defaults_are_inherited_and_overridden():
         ("ftp-login-limit 5 5s delay 1s x", "'ftp-login-limit' cannot handle unexpected argument 'x'."),
         ("ftp-drain-idle", "'ftp-drain-idle' expects a time or 'never'."),
         ("ftp-drain-idle 0", "'ftp-drain-idle' : the time must be more than 0; 'never' leaves idle sessions alone."),
-        ("ftp-drain-idle soon", "unexpected character 's' in 'ftp-drain-idle'"),
+        ("ftp-drain-idle soon", "'ftp-drain-idle' expects a time or 'never', got 'soon'."),
         ("ftp-drain-idle 5s x", "'ftp-drain-idle' cannot handle unexpected argument 'x'."),
         ("ftp-drain-idle never x", "'ftp-drain-idle' cannot handle unexpected argument 'x'."),
         ("timeout ftp-data", "'timeout ftp-data' expects an integer value (in milliseconds)"),
