@@ -16,10 +16,10 @@ def faulty_saying(self, data, urgent):
     say_to_server(self, data, urgent)
 
 
-def faulty_start(self, direction):
+def faulty_start(self, direction, **more):
     if self.owner.dialogue.path.command.argument == b"fault":
         raise ZeroDivisionError("starting")
-    start(self, direction)
+    start(self, direction, **more)
 
 
 Conversation.say_to_server = faulty_saying

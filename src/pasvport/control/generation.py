@@ -7,6 +7,7 @@ between two of them but the listening sockets that both name.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -68,6 +69,7 @@ _LOOKOUT = 0.25
 _FAREWELL_AFTER_HARD_STOP = 1.0
 _HANDSHAKES = 0.2
 """Seconds between steering clients away from a socket and closing it."""
+_serials = itertools.count(1)
 
 
 class Generation:
@@ -82,6 +84,8 @@ class Generation:
         self.ports = ports
         self.started = time.time()
         """Seconds since the epoch."""
+        self.serial = next(_serials)
+        """Which one it is; several may begin in one second, and an amendment keeps `started`."""
         self.is_paused = False
         self.orders: dict[object, Message] = {}
         self.is_held = True

@@ -21,7 +21,7 @@ from pasvport.sight import ActivitySight, FtpSessionSight, SessionSight, Transfe
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
 _MARK_BITS = 52
 _MARKS = 1 << 11
-"""Generations that live at the same time differ in this: the second they began in, modulo this number."""
+"""Generations that live at the same time differ in this: their serial, modulo this number."""
 
 
 def _generations(request: Request) -> list[Generation]:
@@ -30,7 +30,7 @@ def _generations(request: Request) -> list[Generation]:
 
 def _mark(generation: Generation) -> int:
     """What the generation's sessions have in the upper bits of their number: each generation counts from 1."""
-    return (int(generation.started) % _MARKS + 1) << _MARK_BITS
+    return (generation.serial % _MARKS + 1) << _MARK_BITS
 
 
 def _pointer(word: str) -> int:
