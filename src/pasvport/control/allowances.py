@@ -44,6 +44,8 @@ class Allowances:
         elif change < 0:
             self._surplus[key] = -change
             asyncio.get_running_loop().add_reader(self._descriptors[key], self._collect, key)
+            # Those that are free are gone by the time the order is answered.
+            self._collect(key)
 
     def _collect(self, key: str) -> None:
         """A slot is free: it is one too many."""
