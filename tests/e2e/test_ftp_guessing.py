@@ -314,6 +314,11 @@ def _worker_replaced(front: Front) -> None:
     until(lambda: (now := front.balancer.workers()) and not now & before, "other workers")
 
 
+def _told(front: Front) -> None:
+    """A worker's answer comes behind all that it said before: the supervisor knows of every login by then."""
+    front.api("show sess")
+
+
 BETWEEN = {
     "reload": lambda front: front.api("reload"),
     "add server": lambda front: front.api("add server fe/new 127.0.0.1:9 weight 0"),
@@ -334,9 +339,11 @@ def test_workers_that_start_later_know_who_failed(
         with front.client("fe") as client:
             # Those who failed less often than they may are known, too.
             assert guess(client) == 530
+        _told(front)
         BETWEEN[between](front)
         _guess_until_refused(front)
         assert guesses(servers["plain"], before) == LIMIT
+        _told(front)
         BETWEEN[between](front)
         _guess_until_refused(front)
     assert guesses(servers["plain"], before) == LIMIT

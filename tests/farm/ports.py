@@ -14,6 +14,7 @@ from pathlib import Path
 
 _LOWEST = 10240
 _TRIES = 2000
+_MANY = 50
 _chance = random.SystemRandom()
 _given: set[int] = set()
 
@@ -27,10 +28,13 @@ def _highest() -> int:
 def free_range(count: int, hosts: Sequence[str] = ("127.0.0.1",)) -> tuple[int, int]:
     """The lowest and the highest of `count` neighbouring ports that are free on every one of `hosts` (IPv4, IPv6)."""
     highest = _highest()
-    for _ in range(_TRIES):
-        low = _chance.randrange(_LOWEST, highest - count + 2)
+    # Single ports, given here and there, would leave no gap for a large range late in a run: each has its part.
+    middle = _LOWEST + (highest - _LOWEST) * 2 // 5
+    first, last = (_LOWEST, middle) if count >= _MANY else (middle, highest)
+    for attempt in range(_TRIES):
+        low = _chance.randrange(first, last - count + 2)
         ports = range(low, low + count)
-        if _given.isdisjoint(ports) and _are_free(ports, hosts):
+        if (attempt > _TRIES // 2 or _given.isdisjoint(ports)) and _are_free(ports, hosts):
             _given.update(ports)
             return low, low + count - 1
     raise AssertionError(f"no {count} neighbouring ports are free")
